@@ -1,0 +1,22 @@
+//! The vocabulary and the formats of Posture Feed: components, versions, digests, releases, and everything that is
+//! read from or written to bytes. Knows nothing of networks, async, clocks or stores: time and bytes are arguments.
+
+pub mod component;
+pub mod digest;
+pub mod limits;
+pub mod name;
+pub mod reason;
+pub mod release;
+pub mod report;
+pub mod serial;
+pub mod update_information;
+pub mod version;
+
+pub use component::Component;
+pub use digest::{Checksum, Digest, DigestWriter};
+pub use limits::Limits;
+pub use name::{FileName, TargetName};
+pub use reason::{Reason, Reasoned};
+pub use release::Manifest;
+pub use serial::Serial;
+pub use version::Version;
