@@ -1,0 +1,29 @@
+//! Points at which tests kill the process, to show that nothing half-done is ever seen. Release builds have none.
+
+/// Every point, so that a test can run them all.
+pub const POINTS: &[&str] = &[
+    "download.partial",
+    "download.done",
+    "blob.staged",
+    "blob.renamed",
+    "blobs.all",
+    "catalog.before_commit",
+    "catalog.committed",
+    "tree.targets",
+    "tree.metadata",
+    "tree.online_switched",
+    "tree.offline_switched",
+    "tree.vendor_archives",
+    "tree.vendor_switched",
+    "tree.before_cleanup",
+    "collect.partial",
+    "run.before_record",
+];
+
+/// Aborts the process if `POSTURE_FEED_CRASH_AT` names this point (debug builds only).
+pub fn point(name: &str) {
+    debug_assert!(POINTS.contains(&name), "{name} is not in POINTS");
+    if cfg!(debug_assertions) && std::env::var_os("POSTURE_FEED_CRASH_AT").is_some_and(|wanted| wanted == name) {
+        std::process::abort();
+    }
+}

@@ -1,0 +1,1 @@
+//! The server's HTTP: router, routes, authentication, errors.

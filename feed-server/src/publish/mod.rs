@@ -1,0 +1,1 @@
+//! Publishing: keys, signed metadata, the static tree, zips. New files first, `timestamp.json` last.

@@ -1,0 +1,1 @@
+//! Releases: numbering them, and deciding when one is made.

@@ -1,0 +1,129 @@
+//! The catalog's records. JSON in the tables, so that a support ticket can show them; unknown fields are ignored.
+
+use bundles::report::{Failure, Report};
+use bundles::{Digest, Manifest, Reason, Serial};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A release as it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseRecord {
+    /// What it holds.
+    pub manifest: Manifest,
+}
+
+/// One update run, from its start: a run without an end was cut off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// 1, 2, 3, …
+    pub id: u64,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended; absent while it runs, or where the process was killed.
+    pub ended: Option<Timestamp>,
+    /// Who asked for it.
+    pub trigger: Trigger,
+    /// How it went; absent while it runs.
+    pub outcome: Option<Outcome>,
+    /// Bytes received from upstream.
+    pub received_bytes: u64,
+    /// Upstream's clock less ours, seconds.
+    pub clock_offset: Option<i64>,
+}
+
+/// Who asked for a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// The schedule.
+    Schedule,
+    /// A retry after a failed run.
+    Retry,
+    /// An operator: "update now".
+    Operator,
+}
+
+/// How a run went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Outcome {
+    /// A new release was made.
+    Released {
+        /// Its number.
+        serial: Serial,
+    },
+    /// Nothing had changed.
+    Unchanged,
+    /// It failed and changed nothing.
+    Failed {
+        /// Why.
+        #[serde(flatten)]
+        failure: Failure,
+    },
+}
+
+impl Outcome {
+    /// The metric label: `ok`, `unchanged` or a reason.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Released { .. } => "ok",
+            Self::Unchanged => "unchanged",
+            Self::Failed { failure } => failure.reason.as_str(),
+        }
+    }
+
+    /// The reason of a failed run.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Released { .. } | Self::Unchanged => None,
+            Self::Failed { failure } => Some(failure.reason),
+        }
+    }
+}
+
+/// A headend that may report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadendRecord {
+    /// The name that an administrator gave.
+    pub id: String,
+    /// When it was added.
+    pub added: Timestamp,
+    /// SHA-256 of its token; the token itself is shown once and not kept.
+    pub token: Digest,
+}
+
+/// The last report of a headend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportRecord {
+    /// When it came, by the server's clock.
+    pub received: Timestamp,
+    /// What it said.
+    pub report: Report,
+}
+
+/// An administrator's token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// The name that it was given.
+    pub name: String,
+    /// What it allows.
+    pub scope: Scope,
+    /// When it was made.
+    pub created: Timestamp,
+    /// SHA-256 of the token; the token itself is shown once and not kept.
+    pub token: Digest,
+}
+
+/// What an administrator's token allows; each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Look.
+    Read,
+    /// Update now, build bundles.
+    Operate,
+    /// Headends and tokens.
+    Admin,
+}

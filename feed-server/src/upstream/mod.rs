@@ -1,0 +1,1 @@
+//! Sources of the feed: the vendor over HTTPS.
