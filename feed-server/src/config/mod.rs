@@ -1,14 +1,48 @@
-//! The configuration: a file per concern is read into these types, all mistakes reported at once.
+//! The configuration: every key read into a type that cannot hold a wrong value, all mistakes reported at once.
+//!
+//! A file per concern: [`error`] what is said of mistakes, `document` walking TOML with lines, `values` what a text can
+//! mean, `sections` which keys there are.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+mod document;
+pub mod error;
+mod sections;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bundles::Limits;
+pub use error::{ConfigErrors, Mistake};
 use url::Url;
 
 /// The vendor's index (design, domain facts).
 pub const DEFAULT_URL: &str = "https://www.cisco.com/web/secure/spa/posture-update.xml";
+
+/// The one root that is to be trusted for it (domain facts: "trust for authenticating Cisco services").
+pub const DEFAULT_TRUST_ANCHOR: &str = "IdenTrust Commercial Root CA 1";
+
+/// Reads a configuration file. Relative paths in it are relative to its directory.
+///
+/// # Errors
+/// The file cannot be read, or every mistake in it.
+pub fn read(path: &Path) -> Result<Config, ConfigErrors> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigErrors::unreadable(path, &error))?;
+    parse(&text, path.parent().unwrap_or(Path::new(""))).map_err(|errors| errors.of_file(path))
+}
+
+/// Reads a configuration. `base_dir` is what relative paths in it are relative to; no file is opened.
+///
+/// # Errors
+/// Every mistake in it, with its line.
+pub fn parse(text: &str, base_dir: &Path) -> Result<Config, ConfigErrors> {
+    let mistakes = document::Mistakes::new(text);
+    let root = document::Section::root(text, &mistakes);
+    let config = sections::config(&root, base_dir);
+    mistakes.none_or_all().map(|()| config)
+}
 
 /// Everything that can be configured, with defaults for all of it: `feed-server serve` works without a file.
 #[derive(Debug, Clone)]
@@ -108,4 +142,49 @@ pub struct Data {
 pub struct Bundles {
     /// `valid_for`: how long the offline repository's timestamp and snapshot last.
     pub valid_for: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            upstream: Upstream::default(),
+            schedule: Schedule::default(),
+            listen: Listen::default(),
+            serve: Serve { public_url: None, rewrite_index: true },
+            // Two days of updates at two-hour intervals, were every one of them to bring something new.
+            data: Data { directory: PathBuf::from("feed-data"), retain_releases: 24 },
+            // A quarter: long enough for media to be carried in, short enough that a forgotten enclave is noticed.
+            bundles: Bundles { valid_for: Duration::from_hours(90 * 24) },
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            kind: UpstreamKind::Vendor,
+            // A constant that a test parses.
+            url: Url::parse(DEFAULT_URL).unwrap_or_else(|_| unreachable!("{DEFAULT_URL} is a URL")),
+            trust_anchors: vec![DEFAULT_TRUST_ANCHOR.to_owned()],
+            base_dir: PathBuf::new(),
+            allowed_hosts: Vec::new(),
+            components: Vec::new(),
+        }
+    }
+}
+
+impl Default for Schedule {
+    /// Every two hours as ISE does. No initial delay: ISE spreads its nodes with one, but a mirror that was just
+    /// installed has nothing to serve until its first run.
+    fn default() -> Self {
+        Self { initial_delay: Duration::ZERO, every: Duration::from_hours(2) }
+    }
+}
+
+impl Default for Listen {
+    /// This machine only: who opens a port to others says so.
+    fn default() -> Self {
+        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), metrics_address: None, tls: None }
+    }
 }

@@ -1,0 +1,163 @@
+//! Which keys there are, what each may hold, and what must hold between them. Only keys that do something are known.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bundles::{Component, Limits};
+
+use super::document::{Entry, Section};
+use super::values::{address, boolean, count, duration, host, size, string, strings, url};
+use super::{Bundles, Config, DEFAULT_URL, Data, Listen, Schedule, Serve, Tls, Upstream, UpstreamKind};
+
+const MINUTE: Duration = Duration::from_mins(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// The whole document. Where a value is wrong it was reported, and the default stands in so that reading goes on.
+pub(super) fn config(root: &Section<'_, '_>, base_dir: &Path) -> Config {
+    let config = Config {
+        upstream: upstream(&root.section("upstream"), base_dir),
+        schedule: schedule(&root.section("schedule")),
+        listen: listen(&root.section("listen"), base_dir),
+        serve: serve(&root.section("serve")),
+        data: data(&root.section("data"), base_dir),
+        bundles: bundles(&root.section("bundles")),
+        limits: limits(&root.section("limits")),
+    };
+    root.finish();
+    config
+}
+
+fn upstream(section: &Section<'_, '_>, base_dir: &Path) -> Upstream {
+    let default = Upstream::default();
+    let kind = section.get("kind", |entry| {
+        let text = string(entry, "\"vendor\" or \"none\"")?;
+        match text.as_str() {
+            "vendor" => Some(UpstreamKind::Vendor),
+            "none" => Some(UpstreamKind::None),
+            _ => {
+                entry.wrong(format!("{text:?} is no kind of upstream; write \"vendor\" or \"none\""));
+                None
+            }
+        }
+    });
+    let trust_anchors = section.get("trust_anchors", |entry| {
+        let anchors = strings(entry, "root certificates' names or PEM files")?;
+        if anchors.is_empty() {
+            entry.wrong("is empty, so no upstream could be trusted; name a root certificate or a PEM file");
+            return None;
+        }
+        Some(anchors)
+    });
+    let allowed_hosts = section.get("allowed_hosts", |entry| {
+        let names = strings(entry, "host names")?;
+        Some(names.iter().filter_map(|name| host(entry, name)).collect())
+    });
+    let upstream = Upstream {
+        kind: kind.unwrap_or(default.kind),
+        // https alone: http has nobody to trust.
+        url: section.get("url", |entry| url(entry, &["https"], DEFAULT_URL)).unwrap_or(default.url),
+        trust_anchors: trust_anchors.unwrap_or(default.trust_anchors),
+        base_dir: base_dir.to_owned(),
+        allowed_hosts: allowed_hosts.unwrap_or_default(),
+        components: components(&section.section("components")),
+    };
+    section.finish();
+    upstream
+}
+
+fn components(section: &Section<'_, '_>) -> Vec<(String, String)> {
+    let component = |entry: &Entry<'_, '_>| -> Option<String> {
+        let text = string(entry, "a component such as \"conditions\"")?;
+        match text.parse::<Component>() {
+            Ok(component) => Some(component.to_string()),
+            Err(error) => {
+                let known: Vec<String> = Component::KNOWN.iter().map(ToString::to_string).collect();
+                let known = known.join(", ");
+                entry.wrong(format!("{error}; write one of {known}, compliance-module-<name> or other-<name>"));
+                None
+            }
+        }
+    };
+    let pairs = section.free();
+    pairs.iter().filter_map(|(pattern, entry)| Some(((*pattern).to_owned(), component(entry)?))).collect()
+}
+
+fn schedule(section: &Section<'_, '_>) -> Schedule {
+    let default = Schedule::default();
+    // A week of delay is longer than anybody spreads first runs over.
+    let initial_delay = section.get("initial_delay", |entry| duration(entry, Duration::ZERO, 7 * DAY));
+    // Under a minute is an attack on upstream; over a month is no mirror of a feed that moves many times a week.
+    let every = section.get("every", |entry| duration(entry, MINUTE, 30 * DAY));
+    section.finish();
+    Schedule { initial_delay: initial_delay.unwrap_or(default.initial_delay), every: every.unwrap_or(default.every) }
+}
+
+fn listen(section: &Section<'_, '_>, base_dir: &Path) -> Listen {
+    let default = Listen::default();
+    let listening = section.get("address", address).unwrap_or(default.address);
+    let metrics_address = section.get("metrics_address", |entry| {
+        let metrics = address(entry)?;
+        if metrics == listening && metrics.port() != 0 {
+            entry.wrong("is the same as listen.address; write another port, or leave the key out");
+        }
+        Some(metrics)
+    });
+    let path = |key| section.get(key, |entry| string(entry, "the path of a PEM file").map(|path| base_dir.join(path)));
+    let (certificate, key): (Option<PathBuf>, Option<PathBuf>) = (path("tls_certificate"), path("tls_key"));
+    match (section.entry("tls_certificate"), section.entry("tls_key")) {
+        (Some(entry), None) => entry.wrong("stands without listen.tls_key; write both, or neither"),
+        (None, Some(entry)) => entry.wrong("stands without listen.tls_certificate; write both, or neither"),
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    section.finish();
+    let tls = certificate.zip(key).map(|(certificate, key)| Tls { certificate, key });
+    Listen { address: listening, metrics_address, tls }
+}
+
+fn serve(section: &Section<'_, '_>) -> Serve {
+    let public_url = section.get("public_url", |entry| {
+        // http too: headends verify signatures, and a TLS listener may not be had in every closed network.
+        let url = url(entry, &["https", "http"], "https://posture.example.com")?;
+        if url.query().is_some() {
+            entry.wrong("has a query (?…), and locators are made by adding to its path; leave it out");
+        }
+        Some(url)
+    });
+    let rewrite_index = section.get("rewrite_index", boolean).unwrap_or(true);
+    section.finish();
+    Serve { public_url, rewrite_index }
+}
+
+fn data(section: &Section<'_, '_>, base_dir: &Path) -> Data {
+    let default = Config::default().data;
+    let directory = section.get("directory", |entry| string(entry, "the path of a directory"));
+    let retain_releases = section.get("retain_releases", count);
+    section.finish();
+    Data {
+        directory: directory.map_or(default.directory, |path| base_dir.join(path)),
+        retain_releases: retain_releases.unwrap_or(default.retain_releases),
+    }
+}
+
+fn bundles(section: &Section<'_, '_>) -> Bundles {
+    // Media take a day to be carried; ten years is what a typing error looks like.
+    let valid_for = section.get("valid_for", |entry| duration(entry, DAY, 3_650 * DAY));
+    section.finish();
+    Bundles { valid_for: valid_for.unwrap_or(Config::default().bundles.valid_for) }
+}
+
+fn limits(section: &Section<'_, '_>) -> Limits {
+    let default = Limits::default();
+    let limits = Limits {
+        index_bytes: section.get("index_bytes", size).unwrap_or(default.index_bytes),
+        index_entries: section.get("index_entries", count).unwrap_or(default.index_entries),
+        index_depth: section.get("index_depth", count).unwrap_or(default.index_depth),
+        archive_bytes: section.get("archive_bytes", size).unwrap_or(default.archive_bytes),
+        payload_bytes: section.get("payload_bytes", size).unwrap_or(default.payload_bytes),
+        expansion_ratio: section.get("expansion_ratio", count).unwrap_or(default.expansion_ratio),
+        archive_members: section.get("archive_members", count).unwrap_or(default.archive_members),
+        run_bytes: section.get("run_bytes", size).unwrap_or(default.run_bytes),
+    };
+    section.finish();
+    limits
+}
