@@ -1,0 +1,284 @@
+//! Chains of the vendor's shape, freshly made: the same subjects and extensions as the real ones, with keys of their
+//! own. For tests, the lab upstream and the demo. Two chains share their subjects but not their keys, so that one of
+//! them plays the impostor to the other.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::date;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SanType,
+};
+use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::{Anchors, provider};
+
+/// The root's subject, as in the vendor's documents.
+pub const ROOT: &[(&str, &str)] = &[("C", "US"), ("O", "IdenTrust"), ("CN", crate::DEFAULT_ANCHOR)];
+
+/// The intermediate's subject, as in the handshake of www.cisco.com.
+pub const INTERMEDIATE: &[(&str, &str)] = &[
+    ("C", "US"),
+    ("O", "IdenTrust"),
+    ("OU", "HydrantID Trusted Certificate Service"),
+    ("CN", "HydrantID Server CA O1"),
+];
+
+/// The leaf's subject.
+pub const LEAF: &[(&str, &str)] =
+    &[("CN", "www.cisco.com"), ("O", "Cisco Systems Inc."), ("L", "San Jose"), ("ST", "California"), ("C", "US")];
+
+/// The kind of the chain's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keys {
+    /// RSA 2048, as the vendor's leaf and intermediate.
+    #[default]
+    Rsa,
+    /// ECDSA P-256: made in a millisecond, where the shape does not matter.
+    Ecdsa,
+}
+
+/// The TLS versions that a lab server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Versions {
+    /// As the vendor's (domain notes: no TLS 1.3 seen).
+    #[default]
+    Tls12Only,
+    /// Both, as most other servers.
+    Tls12And13,
+}
+
+/// What a chain is to look like; see [`Chain::builder`].
+#[derive(Debug, Clone)]
+pub struct ChainBuilder {
+    names: Vec<String>,
+    leaf_valid: (Timestamp, Timestamp),
+    ca_valid: (Timestamp, Timestamp),
+    keys: Keys,
+}
+
+impl ChainBuilder {
+    /// The host names and addresses that the leaf is for, instead of `www.cisco.com`.
+    #[must_use]
+    pub fn names<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.names = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Adds this machine's own names: `localhost`, `127.0.0.1`, `::1`.
+    #[must_use]
+    pub fn loopback(mut self) -> Self {
+        self.names.extend(["localhost", "127.0.0.1", "::1"].map(ToOwned::to_owned));
+        self
+    }
+
+    /// From when until when the leaf is valid. Without this, from 2024 to 2034: a lab has no clock.
+    #[must_use]
+    pub fn valid(mut self, not_before: Timestamp, not_after: Timestamp) -> Self {
+        self.leaf_valid = (not_before, not_after);
+        self
+    }
+
+    /// From when until when root and intermediate are valid. Without this, as the vendor's root: 2014 to 2034.
+    #[must_use]
+    pub fn ca_valid(mut self, not_before: Timestamp, not_after: Timestamp) -> Self {
+        self.ca_valid = (not_before, not_after);
+        self
+    }
+
+    /// The kind of keys.
+    #[must_use]
+    pub fn keys(mut self, keys: Keys) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// Makes keys and certificates.
+    ///
+    /// # Errors
+    /// A name is neither a host name nor an address, or a key cannot be made.
+    pub fn build(self) -> Result<Chain, LabError> {
+        let ca_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let server_and_client = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+
+        let mut root = params(ROOT, self.ca_valid);
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        root.key_usages = ca_usages[1..].to_vec();
+        let root_key = self.key()?;
+        let root_certificate = root.self_signed(&root_key).map_err(LabError::Certificate)?;
+        let root_issuer = Issuer::new(root, root_key);
+
+        let mut intermediate = params(INTERMEDIATE, self.ca_valid);
+        intermediate.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        intermediate.key_usages = ca_usages;
+        intermediate.extended_key_usages.clone_from(&server_and_client);
+        intermediate.use_authority_key_identifier_extension = true;
+        let intermediate_key = self.key()?;
+        let intermediate_certificate =
+            intermediate.signed_by(&intermediate_key, &root_issuer).map_err(LabError::Certificate)?;
+        let intermediate_issuer = Issuer::new(intermediate, intermediate_key);
+
+        let mut leaf = params(LEAF, self.leaf_valid);
+        leaf.subject_alt_names = self.names.iter().map(|name| san(name)).collect::<Result<_, _>>()?;
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+        leaf.extended_key_usages = server_and_client;
+        leaf.use_authority_key_identifier_extension = true;
+        let leaf_key = self.key()?;
+        let leaf_certificate = leaf.signed_by(&leaf_key, &intermediate_issuer).map_err(LabError::Certificate)?;
+
+        let made = |certificate: &rcgen::Certificate| Made { der: certificate.der().clone(), pem: certificate.pem() };
+        Ok(Chain {
+            root: made(&root_certificate),
+            intermediate: made(&intermediate_certificate),
+            leaf: made(&leaf_certificate),
+            leaf_key_pem: leaf_key.serialize_pem(),
+        })
+    }
+
+    fn key(&self) -> Result<KeyPair, LabError> {
+        KeyPair::generate_for(match self.keys {
+            Keys::Rsa => &PKCS_RSA_SHA256,
+            Keys::Ecdsa => &PKCS_ECDSA_P256_SHA256,
+        })
+        .map_err(LabError::Key)
+    }
+}
+
+/// A certificate in both of its forms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The bytes that are signed and sent.
+    pub der: CertificateDer<'static>,
+    /// The text that files hold.
+    pub pem: String,
+}
+
+/// Root, intermediate and leaf, and the leaf's key.
+#[derive(Clone)]
+pub struct Chain {
+    /// Self-signed; what a client is to trust.
+    pub root: Made,
+    /// Signed by the root.
+    pub intermediate: Made,
+    /// The server's own, signed by the intermediate.
+    pub leaf: Made,
+    leaf_key_pem: String,
+}
+
+impl Chain {
+    /// A chain of the vendor's shape for `www.cisco.com`, until told otherwise.
+    #[must_use]
+    pub fn builder() -> ChainBuilder {
+        let noon =
+            |year, month, day| date(year, month, day).in_tz("UTC").map_or(Timestamp::UNIX_EPOCH, |at| at.timestamp());
+        ChainBuilder {
+            names: vec!["www.cisco.com".to_owned()],
+            leaf_valid: (noon(2024, 1, 1), noon(2034, 1, 1)),
+            ca_valid: (noon(2014, 1, 16), noon(2034, 1, 16)),
+            keys: Keys::default(),
+        }
+    }
+
+    /// The certificates in the handshake: three, the root among them, as the vendor sends them.
+    #[must_use]
+    pub fn presented(&self) -> Vec<CertificateDer<'static>> {
+        [&self.leaf, &self.intermediate, &self.root].map(|made| made.der.clone()).to_vec()
+    }
+
+    /// The same as a PEM file for servers that read one.
+    #[must_use]
+    pub fn presented_pem(&self) -> String {
+        [&self.leaf, &self.intermediate, &self.root].map(|made| made.pem.as_str()).concat()
+    }
+
+    /// The leaf's private key as PEM (PKCS #8).
+    #[must_use]
+    pub fn leaf_key_pem(&self) -> &str {
+        &self.leaf_key_pem
+    }
+
+    /// The root as the only anchor.
+    ///
+    /// # Errors
+    /// The root is not a CA's certificate, which it is.
+    pub fn anchors(&self) -> Result<Anchors, crate::AnchorError> {
+        Anchors::from_pem(self.root.pem.as_bytes(), "the lab's root").map(Anchors::from)
+    }
+
+    /// A server's TLS settings with this chain.
+    ///
+    /// # Errors
+    /// rustls refuses chain or key.
+    pub fn server_config(&self, versions: Versions) -> Result<ServerConfig, LabError> {
+        let versions: &[&'static SupportedProtocolVersion] = match versions {
+            Versions::Tls12Only => &[&rustls::version::TLS12],
+            Versions::Tls12And13 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        };
+        let key = PrivateKeyDer::from_pem_slice(self.leaf_key_pem.as_bytes()).map_err(LabError::KeyPem)?;
+        ServerConfig::builder_with_provider(Arc::clone(&provider()))
+            .with_protocol_versions(versions)
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(self.presented(), key))
+            .map_err(LabError::Config)
+    }
+}
+
+fn params(subject: &[(&str, &str)], (not_before, not_after): (Timestamp, Timestamp)) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    for (attribute, value) in subject {
+        let kind = match *attribute {
+            "C" => DnType::CountryName,
+            "ST" => DnType::StateOrProvinceName,
+            "L" => DnType::LocalityName,
+            "O" => DnType::OrganizationName,
+            "OU" => DnType::OrganizationalUnitName,
+            _ => DnType::CommonName,
+        };
+        params.distinguished_name.push(kind, *value);
+    }
+    // rcgen speaks `time`, this house speaks jiff; seconds since 1970 are common to both.
+    let at = |timestamp: Timestamp| {
+        rcgen::date_time_ymd(1970, 1, 1)
+            + std::time::Duration::from_secs(u64::try_from(timestamp.as_second()).unwrap_or_default())
+    };
+    params.not_before = at(not_before);
+    params.not_after = at(not_after);
+    params
+}
+
+fn san(name: &str) -> Result<SanType, LabError> {
+    match name.parse::<IpAddr>() {
+        Ok(address) => Ok(SanType::IpAddress(address)),
+        Err(_) => {
+            let name = name.try_into().map_err(|_| LabError::Name { name: name.to_owned() })?;
+            Ok(SanType::DnsName(name))
+        }
+    }
+}
+
+/// Why there is no chain.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// Not a host name.
+    #[error("{name:?} is neither a host name nor an address")]
+    Name {
+        /// As given.
+        name: String,
+    },
+    /// No key.
+    #[error("a key for the lab's chain cannot be made")]
+    Key(#[source] rcgen::Error),
+    /// No certificate.
+    #[error("a certificate for the lab's chain cannot be made")]
+    Certificate(#[source] rcgen::Error),
+    /// The key's own PEM does not read back.
+    #[error("the lab's own key does not read back")]
+    KeyPem(#[source] rustls_pki_types::pem::Error),
+    /// rustls refuses.
+    #[error("rustls refuses the lab's chain")]
+    Config(#[source] rustls::Error),
+}

@@ -1,0 +1,245 @@
+//! Chains against anchors, through the public API: the lab's own, and the vendor's real one where the data is present.
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use certs::lab::{Chain, Keys, Versions};
+use certs::{
+    AnchorError, Anchors, CertificateFacts, DEFAULT_ANCHOR, PinnedVerifier, TlsFailure, client_config, failure_of,
+    verify_chain,
+};
+use jiff::Timestamp;
+use proptest::prelude::*;
+use rustls::{ClientConnection, ServerConnection};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A moment within the validity of the lab's default chain.
+fn noon() -> Timestamp {
+    at("2026-06-01T12:00:00Z")
+}
+
+/// RSA keys take long to make; most tests need no fresh ones.
+fn chain() -> &'static Chain {
+    static CHAIN: OnceLock<Chain> = OnceLock::new();
+    CHAIN.get_or_init(|| Chain::builder().loopback().build().unwrap())
+}
+
+/// The folder of real data, or a printed reason to skip.
+fn shared(folder: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("POSTURE_FEED_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
+    let folder = root.join("data").join(folder);
+    if !folder.is_dir() {
+        eprintln!("skipped: {} is absent; set POSTURE_FEED_SHARED to try the real data", folder.display());
+        return None;
+    }
+    Some(folder)
+}
+
+/// The chain that www.cisco.com served in 2023, leaf and intermediate, and the root's own certificate.
+fn real_chain() -> Option<(Vec<CertificateDer<'static>>, CertificateDer<'static>)> {
+    let folder = shared("certs")?;
+    let read = |name: &str| CertificateDer::from_pem_file(folder.join(name)).unwrap();
+    let presented = vec![read("www.cisco.com_2023.pem"), read("HydrantID_Server_CA_O1.pem")];
+    Some((presented, read("IdenTrust_Commercial_Root_CA_1.pem")))
+}
+
+fn default_anchors() -> Anchors {
+    Anchors::load(&[DEFAULT_ANCHOR.to_owned()], Path::new(".")).unwrap()
+}
+
+#[test]
+fn the_real_chain_holds_in_its_time_and_for_its_hosts_only() {
+    let Some((chain, root)) = real_chain() else { return };
+    let anchors = default_anchors();
+    let june = at("2023-06-01T00:00:00Z");
+
+    assert_eq!(verify_chain(&anchors, &chain, "www.cisco.com", june), Ok(()));
+    let with_root: Vec<_> = chain.iter().cloned().chain([root]).collect();
+    assert_eq!(verify_chain(&anchors, &with_root, "www.static-cisco.com", june), Ok(()));
+
+    let Err(TlsFailure::Expired { not_after: Some(not_after), .. }) =
+        verify_chain(&anchors, &chain, "www.cisco.com", noon())
+    else {
+        panic!("a chain of 2023 is expired in 2026")
+    };
+    assert_eq!(not_after.to_string()[..10], *"2024-02-29");
+    assert!(matches!(
+        verify_chain(&anchors, &chain, "www.cisco.com", at("2023-01-01T00:00:00Z")),
+        Err(TlsFailure::NotYetValid { .. })
+    ));
+    let Err(TlsFailure::Name { presented }) = verify_chain(&anchors, &chain, "iseservice.cisco.com", june) else {
+        panic!("the chain is not for that host")
+    };
+    assert!(presented.contains(&"www.cisco.com".to_owned()), "{presented:?}");
+
+    // Without its intermediate, the leaf leads nowhere: nothing is fetched from elsewhere to complete it.
+    assert_eq!(verify_chain(&anchors, &chain[..1], "www.cisco.com", june), Err(TlsFailure::UnknownIssuer));
+}
+
+#[test]
+fn the_real_root_is_the_default_anchor() {
+    let Some((_, root)) = real_chain() else { return };
+    let facts = CertificateFacts::from_der(&root).unwrap();
+    assert_eq!(facts.subject, "C=US, O=IdenTrust, CN=IdenTrust Commercial Root CA 1");
+    assert_eq!(facts.sha256, "5d56499be4d2e08bcfcad08a3e38723d50503bde706948e42f55603019e528ae");
+    assert_eq!(facts.key, "RSA 4096");
+    assert!(facts.is_ca);
+
+    let pem = std::fs::read(shared("certs").unwrap().join("IdenTrust_Commercial_Root_CA_1.pem")).unwrap();
+    let from_file = Anchors::from_pem(&pem, "root.pem").unwrap();
+    let named = Anchors::named(DEFAULT_ANCHOR).unwrap();
+    assert_eq!(from_file[0].key_sha256(), named.key_sha256());
+    assert_eq!(from_file[0].name(), named.name());
+}
+
+#[test]
+fn the_lab_chain_has_the_vendors_shape() {
+    let facts: Vec<CertificateFacts> =
+        chain().presented().iter().map(|der| CertificateFacts::from_der(der).unwrap()).collect();
+    let subjects: Vec<&str> = facts.iter().map(|facts| facts.subject.as_str()).collect();
+    assert_eq!(
+        subjects,
+        [
+            "CN=www.cisco.com, O=Cisco Systems Inc., L=San Jose, ST=California, C=US",
+            "C=US, O=IdenTrust, OU=HydrantID Trusted Certificate Service, CN=HydrantID Server CA O1",
+            "C=US, O=IdenTrust, CN=IdenTrust Commercial Root CA 1",
+        ]
+    );
+    assert_eq!(facts[0].issuer, facts[1].subject);
+    assert_eq!(facts[1].issuer, facts[2].subject);
+    assert_eq!(facts[0].sans, ["www.cisco.com", "localhost", "127.0.0.1", "::1"]);
+    assert!(facts.iter().all(|facts| facts.key == "RSA 2048"));
+    assert_eq!(facts.iter().map(|facts| facts.is_ca).collect::<Vec<_>>(), [false, true, true]);
+    assert_eq!(facts[2].not_after, at("2034-01-16T00:00:00Z"));
+}
+
+#[test]
+fn a_root_of_the_same_subject_with_another_key_vouches_for_nothing() {
+    let mine = chain().anchors().unwrap();
+    assert_eq!(verify_chain(&mine, &chain().presented(), "localhost", noon()), Ok(()));
+    for keys in [Keys::Rsa, Keys::Ecdsa] {
+        let impostor = Chain::builder().loopback().keys(keys).build().unwrap().presented();
+        for anchors in [&mine, &default_anchors()] {
+            assert_eq!(verify_chain(anchors, &impostor, "localhost", noon()), Err(TlsFailure::UnknownIssuer));
+        }
+    }
+}
+
+#[test]
+fn dates_are_arguments_of_chain_and_check() {
+    let (from, until) = (at("2026-03-01T00:00:00Z"), at("2026-04-01T00:00:00Z"));
+    let chain = Chain::builder().names(["127.0.0.1"]).valid(from, until).keys(Keys::Ecdsa).build().unwrap();
+    let anchors = chain.anchors().unwrap();
+    let verify = |now: &str| verify_chain(&anchors, &chain.presented(), "127.0.0.1", at(now));
+    assert_eq!(verify("2026-03-15T00:00:00Z"), Ok(()));
+    assert_eq!(
+        verify("2026-02-28T00:00:00Z"),
+        Err(TlsFailure::NotYetValid { not_before: Some(from), now: Some(at("2026-02-28T00:00:00Z")) })
+    );
+    assert_eq!(
+        verify("2026-04-02T00:00:00Z"),
+        Err(TlsFailure::Expired { not_after: Some(until), now: Some(at("2026-04-02T00:00:00Z")) })
+    );
+}
+
+#[test]
+fn a_leaf_is_no_anchor() {
+    let file = format!("{}{}", chain().root.pem, chain().leaf.pem);
+    let refused = Anchors::from_pem(file.as_bytes(), "ca.pem").unwrap_err();
+    assert!(matches!(refused, AnchorError::NotACa { position: 2, .. }), "{refused:?}");
+    assert!(refused.to_string().contains("CN=www.cisco.com"), "{refused}");
+    assert!(matches!(Anchors::from_pem(b"", "ca.pem"), Err(AnchorError::NoCertificate { .. })));
+    assert!(matches!(
+        Anchors::from_pem(chain().leaf_key_pem().as_bytes(), "ca.pem"),
+        Err(AnchorError::NoCertificate { .. })
+    ));
+}
+
+#[test]
+fn anchors_load_from_names_and_files_and_each_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("lab.pem"), &chain().root.pem).unwrap();
+    let entries = ["lab.pem", DEFAULT_ANCHOR, "lab.pem"].map(ToOwned::to_owned);
+    let anchors = Anchors::load(&entries, folder.path()).unwrap();
+    assert_eq!(anchors.iter().count(), 2);
+    assert!(anchors.iter().any(|anchor| anchor.origin().ends_with("lab.pem")));
+}
+
+/// Lets both sides talk in memory until the client is done, and says how it ended for the client.
+fn handshake(
+    verifier: &Arc<PinnedVerifier>,
+    host: &str,
+    versions: Versions,
+) -> Result<rustls::ProtocolVersion, rustls::Error> {
+    let mut server = ServerConnection::new(Arc::new(chain().server_config(versions).unwrap())).unwrap();
+    let name = host.to_owned().try_into().unwrap();
+    let mut client = ClientConnection::new(Arc::new(client_config(verifier.clone())), name).unwrap();
+    while client.is_handshaking() {
+        let mut wire = Vec::new();
+        client.write_tls(&mut wire).unwrap();
+        server.read_tls(&mut wire.as_slice()).unwrap();
+        server.process_new_packets()?;
+        let mut wire = Vec::new();
+        server.write_tls(&mut wire).unwrap();
+        client.read_tls(&mut wire.as_slice()).unwrap();
+        client.process_new_packets()?;
+    }
+    Ok(client.protocol_version().unwrap())
+}
+
+#[test]
+fn a_handshake_records_what_was_presented_whatever_comes_of_it() {
+    let trusting = PinnedVerifier::new(chain().anchors().unwrap()).unwrap();
+    assert_eq!(handshake(&trusting, "localhost", Versions::Tls12Only), Ok(rustls::ProtocolVersion::TLSv1_2));
+    assert_eq!(handshake(&trusting, "localhost", Versions::Tls12And13), Ok(rustls::ProtocolVersion::TLSv1_3));
+    let presented = trusting.presented("LocalHost").unwrap();
+    assert_eq!(presented.certificates, chain().presented());
+    assert_eq!(presented.outcome, Ok(()));
+
+    assert!(handshake(&trusting, "elsewhere.example", Versions::Tls12Only).is_err());
+    let presented = trusting.presented("elsewhere.example").unwrap();
+    assert!(matches!(presented.outcome, Err(TlsFailure::Name { .. })), "{:?}", presented.outcome);
+
+    let wary = PinnedVerifier::new(default_anchors()).unwrap();
+    let refused = handshake(&wary, "localhost", Versions::Tls12Only).unwrap_err();
+    assert_eq!(failure_of(&refused), TlsFailure::UnknownIssuer);
+    let presented = wary.presented("localhost").unwrap();
+    assert_eq!(presented.outcome, Err(TlsFailure::UnknownIssuer));
+    assert_eq!(presented.facts()[0].as_ref().unwrap().sans[0], "www.cisco.com");
+    assert_eq!(wary.all_presented().len(), 1);
+}
+
+#[test]
+fn a_verifier_without_anchors_is_refused() {
+    assert!(PinnedVerifier::new(Anchors::default()).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic_or_become_an_anchor_by_accident(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = CertificateFacts::from_der(&bytes);
+        prop_assert!(Anchors::from_pem(&bytes, "noise").is_err());
+    }
+
+    #[test]
+    fn a_damaged_certificate_is_read_or_refused_but_never_verifies(
+        position in any::<proptest::sample::Index>(),
+        flip in 1_u8..,
+    ) {
+        let mut chain_der = chain().presented();
+        let mut leaf = chain_der[0].to_vec();
+        let position = position.index(leaf.len());
+        leaf[position] ^= flip;
+        let _ = CertificateFacts::from_der(&leaf);
+        chain_der[0] = leaf.into();
+        let anchors = chain().anchors().unwrap();
+        prop_assert!(verify_chain(&anchors, &chain_der, "localhost", noon()).is_err());
+    }
+}
