@@ -1,1 +1,4 @@
-//! tests
+//! The laboratory: a stand-in for the vendor, a world of real binaries, and the peers that check what we serve. Knows
+//! nothing of the programs' insides: it drives binaries, HTTP and files.
+
+pub mod peers;

@@ -1,0 +1,189 @@
+//! The independent programs that read what we serve: python-tuf, Java, Python's zipfile, unzip, promtool, curl. One that is
+//! missing is a failure, never a skip: `tests/run` installs them all.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use url::Url;
+
+/// Name → SHA-256 in hex.
+pub type Digests = BTreeMap<String, String>;
+
+/// Refreshes from `base` (`…/repo` or `…/offline`) with python-tuf and downloads every target of the newest release:
+/// target path → SHA-256.
+///
+/// # Errors
+/// python-tuf is missing or refuses what is served.
+pub fn python_tuf(base: &Url, root: &Path, directory: &Path) -> Result<Digests> {
+    let output =
+        run(python()?.arg(peer("tuf_client.py")).arg(base.as_str().trim_end_matches('/')).arg(root).arg(directory))?;
+    output
+        .lines()
+        .map(|line| {
+            let mut fields = line.split(' ');
+            let (digest, path) = (fields.next(), fields.nth(1));
+            Ok((path.context("no path")?.to_owned(), digest.context("no digest")?.to_owned()))
+        })
+        .collect()
+}
+
+/// What Python's zipfile reads from a zip, after testing it.
+///
+/// # Errors
+/// It does not read.
+pub fn python_zip(zip: &Path) -> Result<Digests> {
+    digests(&run(python()?.arg(peer("zip_list.py")).arg(zip))?)
+}
+
+/// What Java's `ZipInputStream` reads from a zip, front to back as ISE does.
+///
+/// # Errors
+/// It does not read.
+pub fn java_zip(zip: &Path) -> Result<Digests> {
+    digests(&run(Command::new("java").arg(peer("ZipList.java")).arg(zip))?)
+}
+
+/// `unzip -t`.
+///
+/// # Errors
+/// It finds something wrong.
+pub fn unzip_test(zip: &Path) -> Result<()> {
+    run(Command::new("unzip").arg("-tq").arg(zip)).map(drop)
+}
+
+/// `sha256sum -c` on a file that names others beside it.
+///
+/// # Errors
+/// They differ.
+pub fn sha256sum_check(sums: &Path) -> Result<()> {
+    let directory = sums.parent().context("a file has a directory")?;
+    run(Command::new("sha256sum").arg("--strict").arg("-c").arg(sums).current_dir(directory)).map(drop)
+}
+
+/// `promtool check metrics`, with every complaint an error.
+///
+/// # Errors
+/// It complains.
+pub fn promtool_check(metrics: &str) -> Result<()> {
+    let mut child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("promtool is missing; run tests/run, which installs it")?;
+    child.stdin.take().context("no standard input")?.write_all(metrics.as_bytes())?;
+    let output = child.wait_with_output()?;
+    let said = [output.stdout, output.stderr].concat();
+    ensure!(output.status.success() && said.is_empty(), "promtool check metrics: {}", String::from_utf8_lossy(&said));
+    Ok(())
+}
+
+/// curl's body for a URL, trusting `ca` where given.
+///
+/// # Errors
+/// It answers with an error or does not answer.
+pub fn curl(url: &Url, ca: Option<&Path>) -> Result<Vec<u8>> {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--fail"]);
+    if let Some(ca) = ca {
+        command.arg("--cacert").arg(ca);
+    }
+    let output = command.arg(url.as_str()).output().context("curl is missing; run tests/run, which installs it")?;
+    ensure!(output.status.success(), "curl {url}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(output.stdout)
+}
+
+/// A stand-in for an ISE node in Java's own HTTP client, stopped between the index and the archives.
+#[derive(Debug)]
+pub struct IseNode {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    /// How many archives the index named.
+    pub locators: usize,
+}
+
+impl IseNode {
+    /// Starts it; returns when it has read the index.
+    ///
+    /// # Errors
+    /// Java is missing, or the index cannot be read.
+    pub fn read_index(index: &Url, ca: &Path) -> Result<Self> {
+        let mut child = Command::new("java")
+            .arg(peer("IseNode.java"))
+            .arg(index.as_str())
+            .arg(ca)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("java is missing; run tests/run, which installs it")?;
+        let input = child.stdin.take().context("no standard input")?;
+        let mut output = BufReader::new(child.stdout.take().context("no standard output")?);
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        let Some(locators) = line.trim().strip_prefix("INDEX ").and_then(|number| number.parse().ok()) else {
+            let status = child.wait()?;
+            bail!("the ISE stand-in could not read {index} ({status}): {line:?}");
+        };
+        Ok(Self { child, input, output, locators })
+    }
+
+    /// Lets it fetch what the index named.
+    ///
+    /// # Errors
+    /// An archive cannot be fetched.
+    pub fn fetch_archives(mut self) -> Result<Digests> {
+        writeln!(self.input, "go")?;
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut self.output, &mut text)?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the ISE stand-in failed: {status}");
+        digests(&text)
+    }
+}
+
+impl Drop for IseNode {
+    fn drop(&mut self) {
+        // It is gone already where all went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// "SHA-256 name" lines.
+fn digests(text: &str) -> Result<Digests> {
+    text.lines()
+        .map(|line| {
+            let (digest, name) =
+                line.split_once(' ').with_context(|| format!("{line:?} is not a digest and a name"))?;
+            Ok((name.to_owned(), digest.to_owned()))
+        })
+        .collect()
+}
+
+fn run(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("{program} is missing; run tests/run, which installs it"))?;
+    ensure!(
+        output.status.success(),
+        "{program}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The Python in which `tests/run` installed python-tuf.
+fn python() -> Result<Command> {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/python");
+    ensure!(python.exists(), "{} is missing; run tests/run, which makes it", python.display());
+    Ok(Command::new(python))
+}
+
+fn peer(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
+}
