@@ -1,7 +1,22 @@
 //! What is kept: the catalog (releases, runs, headends, reports, tokens) and the blobs (content by digest), behind two
 //! small traits so that another engine can take their place.
+//!
+//! [`Store::open`] puts the engines of today behind them: [`sled_catalog`] and [`file_blobs`].
 
+mod batch;
+mod directory;
+pub mod file_blobs;
+mod open;
 pub mod records;
+pub mod sled_catalog;
+mod space;
+#[cfg(test)]
+mod tests;
+mod typed;
+
+pub use open::{SCHEMA, Store};
+pub use space::{Usage, free_bytes};
+pub use typed::{KEPT_RUNS, RunFacts};
 
 use std::fs::File;
 use std::path::Path;
@@ -27,6 +42,26 @@ pub enum Table {
     Validators,
     /// Single values by name, such as the highest serial ever used and the versions of signed metadata.
     State,
+}
+
+impl Table {
+    /// Every table.
+    pub const ALL: [Self; 7] =
+        [Self::Releases, Self::Runs, Self::Headends, Self::Reports, Self::Tokens, Self::Validators, Self::State];
+
+    /// For messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Releases => "releases",
+            Self::Runs => "runs",
+            Self::Headends => "headends",
+            Self::Reports => "reports",
+            Self::Tokens => "tokens",
+            Self::Validators => "validators",
+            Self::State => "state",
+        }
+    }
 }
 
 /// A set of changes that happen together or not at all.

@@ -1,5 +1,6 @@
 //! What passed every check. Only this module's siblings can make these, so the store cannot take unverified bytes.
 
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bundles::release::{FileRef, ReleasedComponent, Source};
@@ -15,6 +16,22 @@ impl CheckedFile {
     /// The caller vouches that the staged file's content is what `file` says.
     pub(in crate::sync) fn new(file: FileRef, staged: tempfile::TempPath) -> Self {
         Self { file, staged }
+    }
+
+    /// Takes bytes to be what a trusted `file` says, and checks that they are.
+    ///
+    /// # Errors
+    /// They are not (`InvalidData`), or cannot be read or staged.
+    pub fn check(staging: &Staging, file: FileRef, bytes: &mut impl Read) -> io::Result<Self> {
+        let mut staged = bundles::DigestWriter::new(staging.file()?);
+        // One byte more than promised is enough to know.
+        io::copy(&mut bytes.take(file.length.saturating_add(1)), &mut staged)?;
+        let (sha256, length, staged) = staged.finish();
+        if (sha256, length) != (file.sha256, file.length) {
+            let message = format!("{} has {length} bytes of SHA-256 {sha256}, and not what is expected", file.name);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        Ok(Self::new(file, staged.into_temp_path()))
     }
 
     /// Name, digest and length.
@@ -87,7 +104,7 @@ impl Staging {
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn file(&self) -> std::io::Result<tempfile::NamedTempFile> {
+    pub fn file(&self) -> io::Result<tempfile::NamedTempFile> {
         tempfile::Builder::new().prefix("staged-").tempfile_in(&self.0)
     }
 }

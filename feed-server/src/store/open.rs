@@ -1,0 +1,140 @@
+//! Opening a data directory: one process at a time, and never one that a newer program wrote.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::directory::{self, failed};
+use super::file_blobs::FileBlobs;
+use super::sled_catalog::SledCatalog;
+use super::typed::state;
+use super::{Batch, Blobs, Catalog, StoreError};
+use crate::sync::checked::Staging;
+
+/// The arrangement of the data directory and of the catalog's records that this program writes.
+pub const SCHEMA: u64 = 1;
+
+pub(super) const BLOBS: &str = "blobs";
+pub(super) const CATALOG: &str = "catalog";
+const STAGING: &str = "staging";
+const LOCK: &str = "lock";
+
+/// The schema stands twice: in this file, which any program can read before it opens an engine, and in the catalog,
+/// where a migration changes it in the same batch as the records.
+const SCHEMA_FILE: &str = "schema";
+const SCHEMA_STATE: &str = "schema";
+
+/// The data directory, open and locked. Clones share it; the lock goes with the last one, or with the process.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Records.
+    pub catalog: Arc<dyn Catalog>,
+    /// Content.
+    pub blobs: Arc<dyn Blobs>,
+    /// Where unverified bytes are written to. Emptied on opening.
+    pub staging: Staging,
+    directory: PathBuf,
+    _lock: Arc<File>,
+}
+
+impl Store {
+    /// Opens a data directory, or makes one (mode 0700).
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`], [`StoreError::Newer`] (then nothing was touched), or what could not be done.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        directory::make(data_dir, 0o700)?;
+        let lock = lock(data_dir)?;
+        refuse_newer(data_dir, schema_in_file(data_dir)?)?;
+
+        for part in [BLOBS, CATALOG, STAGING] {
+            directory::make(&data_dir.join(part), 0o700)?;
+        }
+        let catalog = SledCatalog::open(data_dir.join(CATALOG))?;
+        let schema = state(&catalog, SCHEMA_STATE)?;
+        refuse_newer(data_dir, schema)?;
+        if schema.is_none() {
+            let mut batch = Batch::new();
+            batch.put_state(SCHEMA_STATE, &SCHEMA)?;
+            catalog.commit(batch)?;
+        }
+        write_schema_file(data_dir)?;
+
+        // Whatever is there is of a process that died, since the lock is ours.
+        directory::empty(&data_dir.join(STAGING))?;
+        directory::sync(data_dir)?;
+        Ok(Self {
+            catalog: Arc::new(catalog),
+            blobs: Arc::new(FileBlobs::new(data_dir.join(BLOBS))),
+            staging: Staging::new(data_dir.join(STAGING)),
+            directory: data_dir.to_owned(),
+            _lock: Arc::new(lock),
+        })
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Applies all changes or none; on disk when it returns.
+    ///
+    /// # Errors
+    /// As [`Catalog::commit`].
+    pub fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.catalog.commit(batch)
+    }
+}
+
+/// The kernel lets go of the lock when the process ends, however it ends.
+fn lock(data_dir: &Path) -> Result<File, StoreError> {
+    let path = data_dir.join(LOCK);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed("write", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: data_dir.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed("lock", &path)(source)),
+    }
+}
+
+fn refuse_newer(data_dir: &Path, schema: Option<u64>) -> Result<(), StoreError> {
+    match schema {
+        Some(found) if found > SCHEMA => Err(StoreError::Newer { path: data_dir.to_owned(), found, known: SCHEMA }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn schema_in_file(data_dir: &Path) -> Result<Option<u64>, StoreError> {
+    let path = data_dir.join(SCHEMA_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map(Some).map_err(|_| {
+            failed("read", &path)(io::Error::new(io::ErrorKind::InvalidData, "it does not hold a schema version"))
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", &path)(error)),
+    }
+}
+
+fn write_schema_file(data_dir: &Path) -> Result<(), StoreError> {
+    if schema_in_file(data_dir)? == Some(SCHEMA) {
+        return Ok(());
+    }
+    let path = data_dir.join(SCHEMA_FILE);
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(data_dir.join(STAGING))?;
+        writeln!(file, "{SCHEMA}")?;
+        file.as_file().sync_all()?;
+        file.persist(&path)?;
+        Ok(())
+    };
+    write().map_err(failed("write", &path))
+}
