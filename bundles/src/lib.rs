@@ -5,6 +5,7 @@ pub mod component;
 pub mod digest;
 pub mod limits;
 pub mod name;
+pub mod offline_zip;
 pub mod reason;
 pub mod release;
 pub mod report;

@@ -1,0 +1,222 @@
+//! Zips that are carried by hand. The same members give the same bytes, whatever the machine, the time zone or the order
+//! of directories: order, times and attributes are fixed (design, section 6).
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io::{self, Read, Seek, Write};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, ZipWriter};
+
+use crate::{Digest, FileName, Reason, Reasoned};
+
+/// From this size on, a member's sizes do not fit the 32-bit fields, less what deflate may add to incompressible input.
+const ZIP64_FROM: u64 = 0xFFFF_FFFF - (16 << 20);
+
+/// What `zip` and Info-ZIP use by default; fixed, since the bytes depend on it.
+const DEFLATE_LEVEL: i64 = 6;
+
+/// One file of a zip, opened only when it is written.
+pub struct Member<'a> {
+    /// The name inside.
+    pub name: FileName,
+    /// In bytes; what `open` gives must have exactly this length.
+    pub length: u64,
+    /// Opens the content.
+    pub open: Box<dyn Fn() -> io::Result<Box<dyn Read + 'a>> + 'a>,
+}
+
+impl fmt::Debug for Member<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member").field("name", &self.name).field("length", &self.length).finish_non_exhaustive()
+    }
+}
+
+/// Writes the members in the order given: stored where the name says that the content is compressed already, deflated
+/// otherwise. Nothing is held in memory. `progress` is told of each piece of input, in bytes.
+///
+/// The sizes stand in front of each member and not behind it: Java's `ZipInputStream`, which ISE is built on, refuses
+/// stored members whose sizes follow.
+///
+/// # Errors
+/// Two members of one name, a member of another length than said, or one that cannot be read; or `out` cannot be written.
+/// What was written to `out` until then is not a zip.
+pub fn write<W: Write + Seek>(out: W, members: &[Member<'_>], progress: &mut dyn FnMut(u64)) -> Result<W, ZipError> {
+    let mut names = HashSet::new();
+    if let Some(twice) = members.iter().find(|member| !names.insert(member.name.as_str().to_ascii_lowercase())) {
+        return Err(ZipError::Twice { name: twice.name.clone() });
+    }
+    let mut zip = ZipWriter::new(out);
+    for member in members {
+        let options = SimpleFileOptions::default()
+            .last_modified_time(DateTime::DEFAULT)
+            .unix_permissions(0o644)
+            .large_file(member.length >= ZIP64_FROM);
+        let options = if is_compressed(&member.name) {
+            options.compression_method(CompressionMethod::Stored)
+        } else {
+            options.compression_method(CompressionMethod::Deflated).compression_level(Some(DEFLATE_LEVEL))
+        };
+        zip.start_file(member.name.as_str(), options).map_err(|source| ZipError::Write { source: source.into() })?;
+        let read = |source| ZipError::Read { name: member.name.clone(), source };
+        let mut content = (member.open)().map_err(read)?;
+        let mut buffer = vec![0; 64 << 10];
+        let mut length = 0;
+        loop {
+            let count = match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(read(error)),
+            };
+            length += count as u64;
+            // Checked on the way: a file that grows must not make the sizes in front lie.
+            if length > member.length {
+                break;
+            }
+            zip.write_all(&buffer[..count]).map_err(|source| ZipError::Write { source })?;
+            progress(count as u64);
+        }
+        if length != member.length {
+            return Err(ZipError::Length { name: member.name.clone(), expected: member.length });
+        }
+    }
+    zip.finish().map_err(|source| ZipError::Write { source: source.into() })
+}
+
+/// Deflating these again costs time and saves nothing.
+fn is_compressed(name: &FileName) -> bool {
+    let name = name.as_str().to_ascii_lowercase();
+    [".gz", ".tgz", ".zip", ".zst", ".xz", ".bz2"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// The line of a `.sha256` file beside a zip, as `sha256sum -c` reads it.
+#[must_use]
+pub fn sha256_line(digest: &Digest, name: &FileName) -> String {
+    format!("{digest}  {name}\n")
+}
+
+/// Why a zip was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum ZipError {
+    /// Two members of one name, letter case aside.
+    #[error("two files of the zip are named {name}")]
+    Twice {
+        /// The name.
+        name: FileName,
+    },
+    /// A member has another length than said.
+    #[error("{name} does not have the {expected} bytes that it should have; it changed or was damaged on disk")]
+    Length {
+        /// The member.
+        name: FileName,
+        /// The length said.
+        expected: u64,
+    },
+    /// A member cannot be read.
+    #[error("{name} cannot be read; check the disk")]
+    Read {
+        /// The member.
+        name: FileName,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The zip cannot be written.
+    #[error("the zip cannot be written; check free space and permissions")]
+    Write {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Reasoned for ZipError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Twice { .. } => Reason::BadArchive,
+            Self::Length { .. } | Self::Read { .. } | Self::Write { .. } => Reason::Storage,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn member<'a>(name: &str, content: &'a [u8]) -> Member<'a> {
+        Member {
+            name: FileName::parse(name).unwrap(),
+            length: content.len() as u64,
+            open: Box::new(move || Ok(Box::new(content))),
+        }
+    }
+
+    fn written(members: &[Member<'_>]) -> Vec<u8> {
+        write(Cursor::new(Vec::new()), members, &mut |_| {}).unwrap().into_inner()
+    }
+
+    #[test]
+    fn compressed_members_are_stored_and_others_deflated() {
+        let text = b"<index/>".repeat(100);
+        let zip = written(&[member("posture-update.xml", &text), member("osgroups.tar.gz", b"bytes")]);
+        let mut archive = zip::ZipArchive::new(Cursor::new(&zip)).unwrap();
+        let index = archive.by_index(0).unwrap();
+        assert_eq!(
+            (index.name().unwrap().as_ref(), index.compression()),
+            ("posture-update.xml", CompressionMethod::Deflated)
+        );
+        assert!(index.compressed_size() < index.size());
+        drop(index);
+        let groups = archive.by_index(1).unwrap();
+        assert_eq!(
+            (groups.name().unwrap().as_ref(), groups.compression()),
+            ("osgroups.tar.gz", CompressionMethod::Stored)
+        );
+        assert_eq!(groups.unix_mode(), Some(0o100_644));
+        // Sizes in front: bit 3 of the flags, "sizes follow", is clear in the first local header.
+        assert_eq!(zip[6] & 0x08, 0);
+    }
+
+    #[test]
+    fn members_that_are_not_as_said_are_refused() {
+        let refused = |members: &[Member<'_>]| write(Cursor::new(Vec::new()), members, &mut |_| {}).unwrap_err();
+        assert!(matches!(refused(&[member("a", b""), member("A", b"")]), ZipError::Twice { .. }));
+        for said in [2, 4] {
+            let mut lying = member("a", b"123");
+            lying.length = said;
+            assert!(matches!(refused(&[lying]), ZipError::Length { .. }));
+        }
+        let unreadable = Member {
+            name: FileName::parse("a").unwrap(),
+            length: 0,
+            open: Box::new(|| Err(io::Error::other("a media error"))),
+        };
+        assert!(matches!(refused(&[unreadable]), ZipError::Read { .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back_and_is_the_same_each_time(
+            contents in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..2_000), 0..5)
+        ) {
+            let members = || -> Vec<Member<'_>> {
+                let name = |i: usize| if i.is_multiple_of(2) { format!("m{i}.gz") } else { format!("m{i}.xml") };
+                contents.iter().enumerate().map(|(i, content)| member(&name(i), content)).collect()
+            };
+            let zip = written(&members());
+            prop_assert_eq!(&zip, &written(&members()));
+            let mut archive = zip::ZipArchive::new(Cursor::new(&zip)).unwrap();
+            prop_assert_eq!(archive.len(), contents.len());
+            for (i, content) in contents.iter().enumerate() {
+                let mut read = Vec::new();
+                archive.by_index(i).unwrap().read_to_end(&mut read).unwrap();
+                prop_assert_eq!(&read, content);
+            }
+        }
+    }
+}
