@@ -2,10 +2,11 @@
 //!
 //! One sled tree, tables told apart by a first byte: sled's batches are atomic within a tree only.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use super::directory::failed;
 use super::space::free_bytes;
@@ -72,6 +73,7 @@ impl SledCatalog {
 impl Engine {
     fn open(directory: &Path) -> Result<Self, StoreError> {
         let open = || -> io::Result<Self> {
+            wait_for_predecessor(directory)?;
             let db = sled::Config::new()
                 .path(directory)
                 .cache_capacity(CACHE_BYTES)
@@ -120,6 +122,28 @@ impl Catalog for SledCatalog {
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         require_space(&self.directory)?;
         self.with("write", |engine| engine.commit(&batch))
+    }
+}
+
+/// sled's threads let go of its file a moment after the handle is dropped, and sled does not wait for that on opening.
+/// Other processes are kept out by the data directory's own lock, so whoever still holds the file is of this process.
+fn wait_for_predecessor(directory: &Path) -> io::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const PAUSE: Duration = Duration::from_millis(1);
+    let file = match File::open(directory.join(FILE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return file.unlock(),
+            Err(TryLockError::Error(error)) => return Err(error),
+            // After that sled says itself what is wrong.
+            Err(TryLockError::WouldBlock) if started.elapsed() > PATIENCE => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::park_timeout(PAUSE),
+        }
     }
 }
 
