@@ -1,6 +1,7 @@
 //! The vocabulary and the formats of Posture Feed: components, versions, digests, releases, and everything that is
 //! read from or written to bytes. Knows nothing of networks, async, clocks or stores: time and bytes are arguments.
 
+pub mod archive;
 pub mod component;
 pub mod digest;
 pub mod limits;

@@ -1,0 +1,125 @@
+//! Archives as upstream makes them: checked and opened while they stream, so that none is ever whole in memory.
+//!
+//! An archive that passes [`open`] is whole, of the kind that its name says, within limits, and holds members that
+//! [`unpack`] can write: both walk it with the same rules.
+
+mod error;
+mod flow;
+mod member;
+mod unpack;
+mod version;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+
+use flate2::bufread::MultiGzDecoder;
+
+pub use error::ArchiveError;
+pub use unpack::unpack;
+
+use crate::release::FileRef;
+use crate::{DigestWriter, FileName, Limits, Version};
+use flow::{Flow, Trouble};
+use walk::Kind;
+
+/// What an archive turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// The archive itself.
+    pub archive: FileRef,
+    /// What it opens to; the same as `archive` where it is not compressed as a whole.
+    pub payload: FileRef,
+    /// Whether the payload is another file than the archive, and was written.
+    pub compressed: bool,
+    /// Files inside; 1 where it is no container.
+    pub members: u64,
+    /// The version that its content names: the first `SDKVersion`, or a `version` on a root that is not a stylesheet.
+    pub version: Option<Version>,
+}
+
+/// Reads an archive from its beginning to its end: hashes it, opens it into `payload`, walks its members.
+///
+/// Nothing is written to `payload` where the archive is its own payload (`.tar`, `.zip`, `.xml`, anything unknown). At
+/// most [`Limits::opened`] bytes are written.
+///
+/// # Errors
+/// The archive is damaged, cut short, of another kind than its name says, past a limit, or holds a member that must not
+/// be unpacked; or reading or writing fails. What was written to `payload` until then is worthless.
+pub fn open<A: Read + Seek>(
+    archive: &mut A,
+    name: &FileName,
+    limits: &Limits,
+    payload: &mut dyn Write,
+) -> Result<Opened, ArchiveError> {
+    let length = archive.seek(SeekFrom::End(0)).map_err(ArchiveError::Read)?;
+    if length > limits.archive_bytes {
+        return Err(ArchiveError::TooLarge { what: "the archive", limit: limits.archive_bytes });
+    }
+    archive.seek(SeekFrom::Start(0)).map_err(ArchiveError::Read)?;
+    let mut source = BufReader::with_capacity(64 << 10, archive);
+    let kind = Kind::of(name, &mut source)?;
+    if kind == Kind::Gzip {
+        open_gzip(source, name, limits, length, payload)
+    } else {
+        open_plain(source, name, limits, kind)
+    }
+}
+
+fn open_gzip<A: Read>(
+    source: BufReader<&mut A>,
+    name: &FileName,
+    limits: &Limits,
+    length: u64,
+    payload: &mut dyn Write,
+) -> Result<Opened, ArchiveError> {
+    let trouble = Trouble::default();
+    // Compressed bytes are hashed on their way into the decoder, opened ones on their way out of it.
+    let hashed = flow::Hashed::new(source, trouble.clone());
+    let decoder = MultiGzDecoder::new(BufReader::with_capacity(64 << 10, hashed));
+    let mut content = Flow::new(decoder, payload, limits.opened(length), trouble.clone());
+
+    let payload_name = name.payload();
+    let read = |content: &mut Flow<'_, _>| -> Result<(u64, Option<Version>), ArchiveError> {
+        let mut content = BufReader::with_capacity(64 << 10, content);
+        let inner = Kind::of(&payload_name, &mut content)?;
+        let walked = walk::walk(&mut content, inner, &payload_name, limits)?;
+        io::copy(&mut content, &mut io::sink()).map_err(ArchiveError::Damaged)?;
+        Ok(walked)
+    };
+    let (members, version) = read(&mut content).map_err(|error| trouble.explain(error))?;
+    let (payload_digest, payload_length, decoder) = content.finish();
+    let (archive_digest, archive_length) = decoder.into_inner().into_inner().finish();
+    Ok(Opened {
+        archive: FileRef { name: name.clone(), sha256: archive_digest, length: archive_length },
+        payload: FileRef { name: payload_name, sha256: payload_digest, length: payload_length },
+        compressed: true,
+        members,
+        version,
+    })
+}
+
+fn open_plain<A: Read + Seek>(
+    mut source: BufReader<&mut A>,
+    name: &FileName,
+    limits: &Limits,
+    kind: Kind,
+) -> Result<Opened, ArchiveError> {
+    let (members, version) = if kind == Kind::Zip {
+        // A zip is read from its end, so it is walked apart from hashing it.
+        let walked = walk::walk_zip(&mut source, limits, &mut walk::Look::default())?;
+        source.seek(SeekFrom::Start(0)).map_err(ArchiveError::Read)?;
+        io::copy(&mut source, &mut io::sink()).map_err(ArchiveError::Read)?;
+        walked
+    } else {
+        walk::walk(&mut source, kind, name, limits)?
+    };
+    source.seek(SeekFrom::Start(0)).map_err(ArchiveError::Read)?;
+    let mut sink = DigestWriter::new(io::sink());
+    io::copy(&mut source, &mut sink).map_err(ArchiveError::Read)?;
+    let (sha256, length, _) = sink.finish();
+    let archive = FileRef { name: name.clone(), sha256, length };
+    Ok(Opened { payload: archive.clone(), archive, compressed: false, members, version })
+}
