@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod component;
 pub mod digest;
+pub mod index;
 pub mod limits;
 pub mod name;
 pub mod offline_zip;
