@@ -4,6 +4,8 @@
 pub mod archive;
 pub mod component;
 pub mod digest;
+#[cfg(feature = "fake")]
+pub mod fake;
 pub mod index;
 pub mod limits;
 pub mod name;

@@ -1,0 +1,119 @@
+use std::io::Read;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::index::{Index, Patterns};
+use crate::{Limits, Version};
+
+fn base() -> Url {
+    Url::parse("https://feed.example/web/secure/spa/posture-update.xml").unwrap()
+}
+
+fn dialects() -> [Options; 2] {
+    [Options::small(), Options { dialect: Dialect::Elements, ..Options::small() }]
+}
+
+#[test]
+fn an_index_reads_back_to_the_editions_versions() {
+    for options in dialects() {
+        for edition in [Edition::before(), Edition::after(), Edition::after().next()] {
+            let feed = Feed::make(&edition, &options);
+            let index = Index::read(&feed.index(&base()), &base(), &Patterns::default(), &Limits::default()).unwrap();
+            let versions: BTreeMap<Component, Version> =
+                index.entries.iter().map(|entry| (entry.component.clone(), entry.version.clone().unwrap())).collect();
+            assert_eq!(versions, edition.versions, "{:?}", options.dialect);
+            let names: Vec<_> = index.entries.iter().map(|entry| entry.name.clone()).collect();
+            assert_eq!(names.len(), 6);
+            for entry in index.entries {
+                let bytes = &feed.files[&entry.name];
+                assert_eq!(entry.size, Some(bytes.len() as u64));
+                let mut verifier = entry.checksum.unwrap().verifier();
+                verifier.update(bytes);
+                assert_eq!(verifier.finish(), Ok(()));
+                assert_eq!(entry.url, base().join(entry.name.as_str()).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_documented_editions_follow_each_other() {
+    assert_eq!(Edition::before().next(), Edition::after());
+    assert_eq!(Edition::before().versions[&Component::Conditions].to_string(), "280052.0.0.0");
+    assert_eq!(Edition::after().versions[&Component::SupportedOs].to_string(), "101.6.3.0");
+    let mut edition = Edition::before();
+    for number in 1..10 {
+        assert_eq!(edition.number(), number);
+        let next = edition.next();
+        for (component, version) in &next.versions {
+            assert_ne!(version, &edition.versions[component]);
+            assert!(!version.is_rollback_from(&edition.versions[component]), "{component}");
+        }
+        edition = next;
+    }
+}
+
+#[test]
+fn the_default_feed_is_of_realistic_size() {
+    let chart = charts::windows(&Edition::after(), Options::default().rows);
+    let rows = chart.matches("<Support ").count();
+    assert!((5_000..5_100).contains(&rows), "{rows}");
+    assert!((2_500_000..4_000_000).contains(&chart.len()), "{}", chart.len());
+    let packed = pack::tar_gz(&[("x".to_owned(), chart.clone().into_bytes())], 0);
+    let ratio = chart.len() / packed.len();
+    assert!((15..60).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn few_rows_change_from_an_edition_to_the_next() {
+    let rows = |edition: &Edition| -> std::collections::HashSet<String> {
+        charts::windows(edition, 5_000).lines().map(str::to_owned).collect()
+    };
+    let (old, new) = (rows(&Edition::after()), rows(&Edition::after().next()));
+    let changed = new.difference(&old).count();
+    assert!((4..100).contains(&changed), "{changed}");
+}
+
+#[test]
+fn content_changes_with_every_edition_and_with_nothing_else() {
+    let (first, again) =
+        (Feed::make(&Edition::before(), &Options::small()), Feed::make(&Edition::before(), &Options::small()));
+    assert_eq!(first, again);
+    let second = Feed::make(&Edition::after(), &Options::small());
+    for (name, bytes) in &first.files {
+        assert_ne!(bytes, &second.files[name], "{name}");
+    }
+}
+
+#[test]
+fn real_charts_take_the_place_of_made_ones() {
+    let chart = RealChart {
+        component: Component::AvAsChartLinux,
+        member: file_name("Linux_ANTIMALWARE.xml"),
+        first: b"<one/>\n".to_vec(),
+        second: b"<two/>\n".to_vec(),
+    };
+    let options = Options { charts: vec![chart], ..Options::small() };
+    let content = |edition: &Edition| {
+        let feed = Feed::make(edition, &options);
+        let gzip = flate2::read::GzDecoder::new(feed.files[&file_name("avchart-linux.tar.gz")].as_slice());
+        let mut tar = tar::Archive::new(gzip);
+        let mut member = tar.entries().unwrap().next().unwrap().unwrap();
+        let mut text = String::new();
+        member.read_to_string(&mut text).unwrap();
+        text
+    };
+    assert_eq!(content(&Edition::before()), "<one/>\n");
+    assert_eq!(content(&Edition::after()), "<two/>\n");
+    assert_eq!(content(&Edition::after().next()), "<two/>\n<!-- edition 3 -->\n");
+}
+
+proptest! {
+    #[test]
+    fn padding_does_not_compress(padding in 1_u64..200_000) {
+        let feed = Feed::make(&Edition::before(), &Options { padding, ..Options::small() });
+        let length = feed.files[&file_name("conditions.tar.gz")].len() as u64;
+        prop_assert!((padding..padding + 20_000).contains(&length), "{}", length);
+    }
+}
