@@ -1,1 +1,26 @@
-//! feed-client
+//! The headend's agent: polls a feed-server, verifies what it signed, applies releases so that a reader never sees half
+//! of one, and reports what runs here. Knows nothing of feed-server's insides: HTTP, signed metadata and files only.
+//!
+//! The data's way is the layout: [`poll`] → [`repository`] → [`plan`] → [`download`] → [`apply`] → [`report`]; no step
+//! calls the next one, [`update`] composes them.
+
+pub mod apply;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod crash;
+pub mod data;
+pub mod download;
+pub mod durable;
+pub mod fetch;
+pub mod lock;
+pub mod logging;
+pub mod metrics;
+pub mod plan;
+pub mod poll;
+pub mod progress;
+pub mod report;
+pub mod repository;
+pub mod settings;
+pub mod state;
+pub mod update;

@@ -1,0 +1,102 @@
+//! A release in the making: everything happens in `.staging/`, and one rename makes it a release.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bundles::release::FileRef;
+use bundles::{Limits, Serial};
+
+use super::{ApplyError, MANIFEST};
+use crate::crash;
+use crate::data::Paths;
+use crate::durable::{self, StorageError};
+use crate::plan::{Layout, PlanError};
+use crate::repository::SignedManifest;
+
+/// A release in the making.
+#[derive(Debug)]
+pub struct Staging {
+    folder: PathBuf,
+    layout: Layout,
+    serial: Serial,
+}
+
+/// Removes what a killed run left in the making.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn clear(paths: &Paths) -> Result<(), StorageError> {
+    durable::remove_tree(&paths.staging())
+}
+
+impl Staging {
+    /// An empty folder for this release's payloads.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn begin(paths: &Paths, signed: &SignedManifest) -> Result<Self, ApplyError> {
+        clear(paths)?;
+        let layout = Layout::of(signed.manifest())?;
+        let serial = signed.manifest().serial;
+        let folder = paths.staging().join(serial.to_string());
+        let payloads = folder.join("payloads");
+        fs::create_dir_all(&payloads).map_err(StorageError::at("create", &payloads))?;
+        Ok(Self { folder, layout, serial })
+    }
+
+    /// Where a payload belongs.
+    ///
+    /// # Errors
+    /// It is none of this release's.
+    pub fn place_of(&self, file: &FileRef) -> Result<PathBuf, ApplyError> {
+        let place = self.layout.payload(file).ok_or_else(|| PlanError::Name { name: file.name.to_string() })?;
+        Ok(self.folder.join(place))
+    }
+
+    /// Opens every payload into its folder.
+    ///
+    /// # Errors
+    /// One does not open, or holds what it must not.
+    pub fn open(&self, limits: &Limits) -> Result<(), ApplyError> {
+        for (payload, folder) in &self.layout.opened {
+            let path = self.place_of(payload)?;
+            let into = self.folder.join(folder);
+            fs::create_dir_all(&into).map_err(StorageError::at("create", &into))?;
+            let mut file = File::open(&path).map_err(StorageError::at("open", &path))?;
+            let opened = bundles::archive::unpack(&mut file, &payload.name, &into, limits);
+            opened.map_err(|source| ApplyError::Archive { name: payload.name.clone(), source })?;
+            crash::point("client.stage.unpacked");
+        }
+        Ok(())
+    }
+
+    /// Makes it a release: durable first, then visible, by one rename.
+    ///
+    /// # Errors
+    /// The file system refuses; nothing is visible then.
+    pub fn finish(self, paths: &Paths, signed: &SignedManifest) -> Result<(), ApplyError> {
+        let manifest = self.folder.join(MANIFEST);
+        fs::write(&manifest, signed.bytes()).map_err(StorageError::at("write", &manifest))?;
+        durable::sync_tree(&self.folder)?;
+        let releases = paths.releases();
+        fs::create_dir_all(&releases).map_err(StorageError::at("create", &releases))?;
+        crash::point("client.stage.before_rename");
+        let release = paths.release(self.serial);
+        if release.exists() {
+            exchange(&self.folder, &release).map_err(StorageError::at("replace", &release))?;
+            durable::sync_directory(&releases)?;
+        } else {
+            durable::rename(&self.folder, &release)?;
+        }
+        crash::point("client.stage.renamed");
+        clear(paths)?;
+        Ok(())
+    }
+}
+
+/// Swaps two folders at once: a damaged release of the same number gives way without a moment of absence.
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}

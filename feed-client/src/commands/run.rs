@@ -1,0 +1,115 @@
+//! `feed-client run`: a timer around `update`. It keeps nothing in memory that matters: each poll reads the state anew, so
+//! that `feed-client update` and `rollback` can be used while it runs.
+
+use std::time::Duration;
+
+use bundles::report::Failure;
+use jiff::Timestamp;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Global, failed};
+use crate::clock::Edge;
+use crate::durable::StorageError;
+use crate::lock::{Lock, LockError};
+use crate::poll;
+use crate::settings::Settings;
+use crate::state::State;
+use crate::update::{Trigger, UpdateError, Updater};
+
+/// The timer looks at the wall clock this often: a machine that slept, or whose clock was set, must not oversleep.
+const GLANCE: Duration = Duration::from_secs(30);
+
+/// When somebody else is at work, what they do is done soon.
+const BUSY_WAIT: Duration = Duration::from_secs(60);
+
+pub(super) async fn run(global: &Global, edge: Edge) -> Result<(), Failure> {
+    let settings = global.settings()?;
+    let _lock = Lock::take(&settings.paths.run_lock()).await.map_err(failed)?;
+    let mut signals = Signals::listen()
+        .map_err(|source| failed(StorageError { act: "listen for signals of", path: "this process".into(), source }))?;
+    let mut next = poll::first_poll(edge.now(), settings.rhythm, edge.random());
+    note(&settings, next)?;
+    tracing::info!(server = %settings.server, every = ?settings.rhythm.every, next_poll = %next, "Polling");
+    loop {
+        let wait = poll::wait(edge.now(), next, settings.rhythm);
+        if !wait.is_zero() {
+            match signals.within(wait.min(GLANCE)).await {
+                Some(Asked::End) => break,
+                Some(Asked::Now) => tracing::info!("asked to poll now"),
+                None => continue,
+            }
+        }
+        let updater = Updater { settings: &settings, edge, show_progress: false };
+        // An update can be dropped anywhere, as it can be killed anywhere: the next one heals it.
+        let ended = tokio::select! {
+            ended = updater.update(Trigger::Schedule) => ended,
+            () = signals.end() => break,
+        };
+        next = next_after(&settings, edge, ended.err().as_ref());
+    }
+    tracing::info!("told to end; good-bye");
+    Ok(())
+}
+
+/// The update wrote it into the state; where it could not, the same rule is applied here.
+fn next_after(settings: &Settings, edge: Edge, error: Option<&UpdateError>) -> Timestamp {
+    let now = edge.now();
+    if let Some(UpdateError::Lock(LockError::Busy { .. })) = error {
+        tracing::info!("another feed-client is at work; polling again soon");
+        return jiff::SignedDuration::try_from(BUSY_WAIT)
+            .ok()
+            .and_then(|wait| now.checked_add(wait).ok())
+            .unwrap_or(now);
+    }
+    let state = State::load(&settings.paths).ok();
+    let noted = state.as_ref().and_then(|state| state.next_poll).filter(|next| *next > now);
+    noted.unwrap_or_else(|| {
+        let failures = state.map_or(1, |state| state.failures_in_a_row.max(1));
+        let reason = error.map(bundles::Reasoned::reason);
+        poll::next_poll(now, settings.rhythm, reason, failures, edge.random())
+    })
+}
+
+/// For `status`, until the first poll ends.
+fn note(settings: &Settings, next: Timestamp) -> Result<(), Failure> {
+    let mut state = State::load(&settings.paths).map_err(failed)?;
+    state.next_poll = Some(next);
+    state.save(&settings.paths).map_err(failed)
+}
+
+enum Asked {
+    Now,
+    End,
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn within(&mut self, wait: Duration) -> Option<Asked> {
+        tokio::select! {
+            _ = self.hangup.recv() => Some(Asked::Now),
+            _ = self.terminate.recv() => Some(Asked::End),
+            _ = self.interrupt.recv() => Some(Asked::End),
+            () = tokio::time::sleep(wait) => None,
+        }
+    }
+
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => (),
+            _ = self.interrupt.recv() => (),
+        }
+    }
+}

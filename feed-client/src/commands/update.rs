@@ -1,0 +1,37 @@
+//! `feed-client update`
+
+use bundles::report::Failure;
+use serde_json::json;
+
+use super::{Global, failed, print};
+use crate::clock::Edge;
+use crate::state::HoldReason;
+use crate::update::{Outcome, Trigger, Updater};
+
+pub(super) async fn update(global: &Global, edge: Edge) -> Result<(), Failure> {
+    let settings = global.settings()?;
+    let updater = Updater { settings: &settings, edge, show_progress: !global.json };
+    let outcome = updater.update(Trigger::Operator).await.map_err(failed)?;
+    say(global.json, outcome)
+}
+
+pub(super) fn say(json: bool, outcome: Outcome) -> Result<(), Failure> {
+    let (facts, text) = match outcome {
+        Outcome::Applied { serial, previous, bytes } => {
+            let before = previous.map_or_else(|| "for the first time".to_owned(), |before| format!("before: {before}"));
+            let text = format!("Release {serial} runs now ({before}; {bytes} bytes of payloads fetched)");
+            (json!({ "result": "ok", "serial": serial, "previous_serial": previous, "bytes": bytes }), text)
+        }
+        Outcome::Unchanged { serial } => {
+            (json!({ "result": "unchanged", "serial": serial }), format!("Already up to date: release {serial} runs"))
+        }
+        Outcome::Held { serial, why } => {
+            let because = match why {
+                HoldReason::HookFailed => "the hook refused it",
+                HoldReason::Rollback => "an operator went back",
+            };
+            (json!({ "result": "held", "serial": serial, "why": why }), format!("Release {serial} is held: {because}"))
+        }
+    };
+    print(json, &facts, &text)
+}

@@ -1,0 +1,109 @@
+//! Metrics for the textfile collector: rendered from the durable state after each attempt, so a restart resets nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+
+use bundles::{Manifest, Reason, Version};
+use jiff::Timestamp;
+
+use crate::poll::Rhythm;
+use crate::state::State;
+
+/// The whole text, in the exposition format of Prometheus.
+#[must_use]
+pub fn render(state: &State, running: Option<&Manifest>, rhythm: &Rhythm) -> String {
+    let mut text = Text(String::new());
+    text.family("build_info", "gauge", "The client program; the value is always 1.");
+    text.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+
+    text.family("poll_total", "counter", "Attempts to be up to date since installation, by result.");
+    let results = ["ok", "unchanged"].into_iter().chain(Reason::ALL.iter().map(|reason| reason.as_str()));
+    for result in results {
+        text.sample("poll_total", &[("result", result)], state.poll_total.get(result).copied().unwrap_or(0));
+    }
+    text.family("poll_interval_seconds", "gauge", "Time between two polls, in seconds.");
+    text.sample("poll_interval_seconds", &[], rhythm.every.as_secs());
+
+    text.time("last_attempt_timestamp_seconds", "When the last attempt was made, in Unix time.", state.last_attempt);
+    text.time("last_success_timestamp_seconds", "When an attempt last succeeded, in Unix time.", state.last_success);
+    text.time("next_run_timestamp_seconds", "When the next poll is due, in Unix time.", state.next_poll);
+    let expires = state.root.map(|root| root.expires);
+    text.time("root_expires_timestamp_seconds", "When the repository's trusted root expires, in Unix time.", expires);
+
+    text.family("held", "gauge", "1 while a release is held back (after a rollback or a failed hook), else 0.");
+    text.sample("held", &[], u8::from(state.hold.is_some()));
+
+    if let Some(running) = running {
+        text.family("release_serial", "gauge", "The number of the release that runs.");
+        text.sample("release_serial", &[], running.serial);
+        text.family("component_info", "gauge", "The versions that run; the value is always 1.");
+        for (component, version) in components(running) {
+            text.sample("component_info", &[("component", component), ("version", &version)], 1);
+        }
+    }
+    text.0
+}
+
+/// Labels come from closed sets: all `other-*` are one component, and a digest is no version to label with.
+fn components(running: &Manifest) -> BTreeMap<&'static str, String> {
+    let mut rows = BTreeMap::new();
+    for released in &running.components {
+        let version = match &released.version {
+            Version::Dotted(dotted) => dotted.to_string(),
+            Version::Digest(_) => "unknown".to_owned(),
+        };
+        let label = released.component.metric_label();
+        let several = rows.contains_key(label);
+        rows.insert(label, if several { "several".to_owned() } else { version });
+    }
+    rows
+}
+
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String does not fail.
+        let _ = writeln!(self.0, "# HELP posture_feed_client_{name} {help}");
+        let _ = writeln!(self.0, "# TYPE posture_feed_client_{name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        // Values are versions, reasons and component labels: letters, digits, dots, `-` and `_`, nothing to escape.
+        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.0, "posture_feed_client_{name}{labels} {value}");
+    }
+
+    /// Absent until there is one: 0 would be 1970.
+    fn time(&mut self, name: &str, help: &str, time: Option<Timestamp>) {
+        if let Some(time) = time {
+            self.family(name, "gauge", help);
+            self.sample(name, &[], time.as_second());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn every_result_is_there_from_the_start_and_no_time_before_there_is_one() {
+        let rhythm = Rhythm { every: Duration::from_secs(7200), jitter: Duration::ZERO };
+        let text = render(&State::default(), None, &rhythm);
+        for result in ["ok", "unchanged", "hook_failed", "internal"] {
+            assert!(text.contains(&format!("posture_feed_client_poll_total{{result=\"{result}\"}} 0\n")), "{text}");
+        }
+        assert!(text.contains("posture_feed_client_poll_interval_seconds 7200\n"));
+        assert!(!text.contains("last_success_timestamp_seconds"));
+
+        let mut state = State { last_success: Some(Timestamp::from_second(7).unwrap()), ..State::default() };
+        state.count("ok");
+        let text = render(&state, None, &rhythm);
+        assert!(text.contains("posture_feed_client_poll_total{result=\"ok\"} 1\n"));
+        assert!(text.contains("posture_feed_client_last_success_timestamp_seconds 7\n"));
+    }
+}

@@ -1,0 +1,227 @@
+//! What the client knows about itself, durable: floors, holds, what it is in the middle of, how attempts went.
+
+use std::collections::BTreeMap;
+
+use bundles::report::Failure;
+use bundles::{Reason, Reasoned, Serial};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::crash;
+use crate::data::Paths;
+use crate::durable::{self, Readers, StorageError};
+
+/// The state format that this code writes and reads.
+const FORMAT: u32 = 1;
+
+/// The content of `state.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// Always [`FORMAT`].
+    pub format: u32,
+    /// The highest release number that a verified manifest ever had: nothing older is applied from the network.
+    pub highest_serial: Option<Serial>,
+    /// The release that must not be applied by itself.
+    pub hold: Option<Hold>,
+    /// A switch that is not yet kept; the next run finishes it.
+    pub activating: Option<Activating>,
+    /// When the attempt that is going on began; a killed one leaves it behind.
+    pub running_since: Option<Timestamp>,
+    /// When the last attempt was made.
+    pub last_attempt: Option<Timestamp>,
+    /// When content last was brought up to date or found to be so.
+    pub last_success: Option<Timestamp>,
+    /// Why the last attempt failed; absent where it succeeded.
+    pub last_failure: Option<Failure>,
+    /// Failed attempts in a row.
+    pub failures_in_a_row: u32,
+    /// When `feed-client run` polls next.
+    pub next_poll: Option<Timestamp>,
+    /// Attempts by result (`ok`, `unchanged`, or a reason) since installation.
+    pub poll_total: BTreeMap<String, u64>,
+    /// The repository's root as last verified.
+    pub root: Option<RootFacts>,
+}
+
+/// A release that is held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// This one and older ones are not applied by a scheduled poll.
+    pub serial: Serial,
+    /// Who said so.
+    pub why: HoldReason,
+}
+
+/// Why a release is held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldReason {
+    /// The hook program refused it.
+    HookFailed,
+    /// An operator went back.
+    Rollback,
+}
+
+/// A switch from one release to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activating {
+    /// The release to run.
+    pub serial: Serial,
+    /// The one that ran before; absent for the first.
+    pub previous: Option<Serial>,
+    /// Whether an operator goes back: then the newest release seen is held once the switch is kept.
+    pub rollback: bool,
+    /// Whether the hook refused it: then it only remains to go back.
+    pub refused: bool,
+}
+
+/// Facts of the trusted root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootFacts {
+    /// Its version.
+    pub version: u64,
+    /// When it expires.
+    pub expires: Timestamp,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            format: FORMAT,
+            highest_serial: None,
+            hold: None,
+            activating: None,
+            running_since: None,
+            last_attempt: None,
+            last_success: None,
+            last_failure: None,
+            failures_in_a_row: 0,
+            next_poll: None,
+            poll_total: BTreeMap::new(),
+            root: None,
+        }
+    }
+}
+
+impl State {
+    /// Reads the state; a fresh one where there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, or a newer client wrote it. It is never silently replaced: it holds the floor.
+    pub fn load(paths: &Paths) -> Result<Self, StateError> {
+        let path = paths.state();
+        let Some(bytes) = durable::read_if_there(&path)? else { return Ok(Self::default()) };
+        let state: Self =
+            serde_json::from_slice(&bytes).map_err(|source| StateError::Unreadable { path: path.clone(), source })?;
+        if state.format != FORMAT {
+            return Err(StateError::Format { path, found: state.format });
+        }
+        Ok(state)
+    }
+
+    /// Writes the state durably.
+    ///
+    /// # Errors
+    /// The file system refuses; the old state then still stands.
+    pub fn save(&self, paths: &Paths) -> Result<(), StorageError> {
+        crash::point("client.state.before_write");
+        // Strings, numbers and maps with string keys: serde_json has nothing to refuse here.
+        let bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        durable::write(&paths.state(), &bytes, Readers::Anyone)
+    }
+
+    /// Takes note of a release number that a verified manifest has.
+    pub fn saw(&mut self, serial: Serial) {
+        self.highest_serial = self.highest_serial.max(Some(serial));
+    }
+
+    /// Whether a scheduled poll must leave this release alone, and why.
+    #[must_use]
+    pub fn holds(&self, serial: Serial) -> Option<HoldReason> {
+        self.hold.filter(|hold| serial <= hold.serial).map(|hold| hold.why)
+    }
+
+    /// One more attempt ended so.
+    pub fn count(&mut self, result: &str) {
+        *self.poll_total.entry(result.to_owned()).or_default() += 1;
+    }
+}
+
+/// Why there is no state.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file system's answer.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// Not what [`State::save`] wrote.
+    #[error(
+        "the state file {} is damaged; restore it from a backup, or remove it, which forgets the newest release number \
+         seen and any hold", path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A newer program's.
+    #[error("the state file {} has format {found} and this program reads format {FORMAT}; use the newer feed-client that wrote it", path.display())]
+    Format {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Its format.
+        found: u32,
+    },
+}
+
+impl Reasoned for StateError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Storage(error) => error.reason(),
+            Self::Unreadable { .. } | Self::Format { .. } => Reason::Storage,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serial(number: u64) -> Serial {
+        Serial::new(number).unwrap()
+    }
+
+    #[test]
+    fn it_reads_back_and_a_newer_or_damaged_one_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::new(directory.path(), None);
+        assert_eq!(State::load(&paths).unwrap(), State::default());
+
+        let mut state = State::default();
+        state.saw(serial(7));
+        state.saw(serial(3));
+        state.count("ok");
+        state.save(&paths).unwrap();
+        assert_eq!(State::load(&paths).unwrap(), state);
+        assert_eq!(state.highest_serial, Some(serial(7)));
+
+        for (text, says) in [("{\"format\":2}", "format 2"), ("{", "damaged")] {
+            std::fs::write(paths.state(), text).unwrap();
+            let error = State::load(&paths).unwrap_err();
+            assert_eq!(error.reason(), Reason::Storage);
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_hold_is_for_that_release_and_older_ones() {
+        let hold = Hold { serial: serial(5), why: HoldReason::HookFailed };
+        let state = State { hold: Some(hold), ..State::default() };
+        assert_eq!(state.holds(serial(4)), Some(HoldReason::HookFailed));
+        assert_eq!(state.holds(serial(5)), Some(HoldReason::HookFailed));
+        assert_eq!(state.holds(serial(6)), None);
+        assert_eq!(State::default().holds(serial(1)), None);
+    }
+}
