@@ -1,4 +1,6 @@
 //! The laboratory: a stand-in for the vendor, a world of real binaries, and the peers that check what we serve. Knows
 //! nothing of the programs' insides: it drives binaries, HTTP and files.
 
+pub mod lab;
 pub mod peers;
+pub mod shared;
