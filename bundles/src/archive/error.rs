@@ -40,7 +40,9 @@ pub enum ArchiveError {
         limit: u64,
     },
     /// More members than allowed.
-    #[error("the archive holds more than {limit} members; if it is genuine, raise [limits] archive_members")]
+    #[error(
+        "the archive holds more than {limit} members, folders included; if it is genuine, raise [limits] archive_members"
+    )]
     TooManyMembers {
         /// How many are allowed.
         limit: usize,

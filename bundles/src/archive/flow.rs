@@ -30,6 +30,16 @@ impl Trouble {
     }
 }
 
+/// How much of content shows its kind: a tar's magic stands at 257.
+const START: u64 = 512;
+
+/// The beginning of content, whole even where it comes in small pieces: whoever packs it may choose their size.
+pub(super) fn start_of(content: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    content.take(START).read_to_end(&mut start)?;
+    Ok(start)
+}
+
 /// Hashes what is read through it.
 #[derive(Debug)]
 pub(super) struct Hashed<R> {

@@ -7,6 +7,8 @@ use super::ArchiveError;
 
 /// What file systems take for one part of a path.
 const MAX_PART_BYTES: usize = 255;
+/// Longer paths are not the vendor's either; each name is kept to find the next one that takes its place.
+const MAX_PATH_BYTES: usize = 1024;
 /// Deeper trees are not the vendor's, and every level is a directory to sync.
 const MAX_DEPTH: usize = 32;
 
@@ -18,17 +20,29 @@ pub(super) enum MemberKind {
 }
 
 /// Every name seen so far, so that no member takes another's place: not even where letter case does not count.
-#[derive(Debug, Default)]
+///
+/// Directories that are only implied count as members, since they too are kept here and made on every headend: else an
+/// archive of a megabyte could ask for 300,000 of them.
+#[derive(Debug)]
 pub(super) struct Names {
     files: HashSet<String>,
     directories: HashSet<String>,
+    limit: usize,
 }
 
 impl Names {
+    /// No name yet, and room for `limit` of them.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { files: HashSet::new(), directories: HashSet::new(), limit }
+    }
+
     /// The relative path for a member; `None` for the archive's own top directory (`./`).
     pub(super) fn admit(&mut self, raw: &[u8], kind: MemberKind) -> Result<Option<PathBuf>, ArchiveError> {
         let refused = |why| ArchiveError::MemberName { name: shown(raw), why };
         let name = std::str::from_utf8(raw).map_err(|_| refused("is not UTF-8"))?;
+        if name.len() > MAX_PATH_BYTES {
+            return Err(refused("is too long"));
+        }
         if name.starts_with('/') {
             return Err(refused("is an absolute path"));
         }
@@ -64,6 +78,7 @@ impl Names {
                 return Err(refused("lies inside a member that is a file"));
             }
             self.directories.insert(parent);
+            self.check()?;
         }
         let whole = folded.join("/");
         let free = match kind {
@@ -75,7 +90,18 @@ impl Names {
                 free
             }
         };
-        if free { Ok(Some(path)) } else { Err(refused("is there twice")) }
+        if !free {
+            return Err(refused("is there twice"));
+        }
+        self.check()?;
+        Ok(Some(path))
+    }
+
+    fn check(&self) -> Result<(), ArchiveError> {
+        if self.files.len() + self.directories.len() > self.limit {
+            return Err(ArchiveError::TooManyMembers { limit: self.limit });
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Archives as upstream makes them: checked and opened while they stream, so that none is ever whole in memory.
 //!
 //! An archive that passes [`open`] is whole, of the kind that its name says, within limits, and holds members that
-//! [`unpack`] can write: both walk it with the same rules.
+//! [`unpack`] can write: both walk it with the same rules. The exception is a zip inside of a gzip, which cannot be read
+//! front to back: its members are first looked at by [`unpack`].
 
 mod error;
 mod flow;
@@ -59,8 +60,10 @@ pub fn open<A: Read + Seek>(
         return Err(ArchiveError::TooLarge { what: "the archive", limit: limits.archive_bytes });
     }
     archive.seek(SeekFrom::Start(0)).map_err(ArchiveError::Read)?;
-    let mut source = BufReader::with_capacity(64 << 10, archive);
-    let kind = Kind::of(name, &mut source)?;
+    let start = flow::start_of(archive).map_err(ArchiveError::Read)?;
+    archive.seek(SeekFrom::Start(0)).map_err(ArchiveError::Read)?;
+    let source = BufReader::with_capacity(64 << 10, archive);
+    let kind = Kind::of(name, &start)?;
     if kind == Kind::Gzip {
         open_gzip(source, name, limits, length, payload)
     } else {
@@ -84,7 +87,9 @@ fn open_gzip<A: Read>(
     let payload_name = name.payload();
     let read = |content: &mut Flow<'_, _>| -> Result<(u64, Option<Version>), ArchiveError> {
         let mut content = BufReader::with_capacity(64 << 10, content);
-        let inner = Kind::of(&payload_name, &mut content)?;
+        let start = flow::start_of(&mut content).map_err(ArchiveError::Damaged)?;
+        let inner = Kind::of(&payload_name, &start)?;
+        let mut content = start.as_slice().chain(content);
         let walked = walk::walk(&mut content, inner, &payload_name, limits)?;
         io::copy(&mut content, &mut io::sink()).map_err(ArchiveError::Damaged)?;
         Ok(walked)
@@ -107,12 +112,10 @@ fn open_plain<A: Read + Seek>(
     limits: &Limits,
     kind: Kind,
 ) -> Result<Opened, ArchiveError> {
+    // Walked apart from hashing it: a zip is read from its end.
     let (members, version) = if kind == Kind::Zip {
-        // A zip is read from its end, so it is walked apart from hashing it.
-        let walked = walk::walk_zip(&mut source, limits, &mut walk::Look::default())?;
-        source.seek(SeekFrom::Start(0)).map_err(ArchiveError::Read)?;
-        io::copy(&mut source, &mut io::sink()).map_err(ArchiveError::Read)?;
-        walked
+        let mut look = walk::Look::default();
+        (walk::walk_zip(&mut source, limits, &mut look)?, look.version)
     } else {
         walk::walk(&mut source, kind, name, limits)?
     };

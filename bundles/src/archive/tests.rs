@@ -166,7 +166,7 @@ fn evil_members_are_refused_by_opening_and_by_unpacking_alike() {
         raw_member(&mut tar, b"good", T::Regular, b"1");
         raw_member(&mut tar, path, *kind, b"");
         tar.resize(tar.len() + 1024, 0);
-        refused_everywhere(&tar, Reason::BadArchive);
+        refused_everywhere(&tar, Reason::BadArchive, Reason::BadArchive);
     }
     for twice in [
         &[("a", "1"), ("A", "2")][..],
@@ -175,26 +175,27 @@ fn evil_members_are_refused_by_opening_and_by_unpacking_alike() {
         &[("a", "1"), ("./a", "2")],
     ] {
         let members: Vec<_> = twice.iter().map(|(path, content)| (*path, content.as_bytes())).collect();
-        refused_everywhere(&tar(&members), Reason::BadArchive);
+        refused_everywhere(&tar(&members), Reason::BadArchive, Reason::BadArchive);
     }
     let mut lying = tar::Builder::new(Vec::new());
     lying.append_pax_extensions([("size", &b"9999"[..])]).unwrap();
     let mut header = Header::new_ustar();
     header.set_size(1);
     lying.append_data(&mut header, "a", &b"x"[..]).unwrap();
-    refused_everywhere(&lying.into_inner().unwrap(), Reason::BadArchive);
+    refused_everywhere(&lying.into_inner().unwrap(), Reason::BadArchive, Reason::BadArchive);
     let mut endless_name = Vec::new();
     raw_member(&mut endless_name, b"././@LongLink", T::GNULongName, &vec![b'a'; 100 << 10]);
     raw_member(&mut endless_name, b"a", T::Regular, b"");
-    refused_everywhere(&endless_name, Reason::TooLarge);
+    refused_everywhere(&endless_name, Reason::TooLarge, Reason::TooLarge);
 }
 
-fn refused_everywhere(tar: &[u8], reason: Reason) {
-    let (result, _) = opened(&gzip(tar), "a.tar.gz", &Limits::default());
-    let error = result.unwrap_err();
-    assert_eq!(error.reason(), reason, "{error}");
+#[track_caller]
+fn refused_everywhere(tar: &[u8], reason: Reason, or: Reason) {
+    let fits = |error: &ArchiveError| assert!([reason, or].contains(&error.reason()), "{error:?}");
+    fits(&opened(&gzip(tar), "a.tar.gz", &Limits::default()).0.unwrap_err());
+    fits(&opened(tar, "a.tar", &Limits::default()).0.unwrap_err());
     let (result, directory) = unpacked(tar, "a.tar");
-    assert_eq!(result.unwrap_err().reason(), reason);
+    fits(&result.unwrap_err());
     let outside: Vec<_> =
         std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(outside, ["inner"], "nothing is written beside the directory");
@@ -314,5 +315,136 @@ proptest! {
             let outside = std::fs::read_dir(directory.path()).unwrap().count();
             prop_assert_eq!(outside, 1, "{:?}", result);
         }
+    }
+}
+
+/// A zip of stored members.
+fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let members: Vec<_> = members
+        .iter()
+        .map(|(member, content)| crate::offline_zip::Member {
+            name: name(member),
+            length: content.len() as u64,
+            open: Box::new(move || Ok(Box::new(*content))),
+        })
+        .collect();
+    crate::offline_zip::write(Cursor::new(Vec::new()), &members, &mut |_| {}).unwrap().into_inner()
+}
+
+/// Everywhere, as names stand twice in a zip.
+fn replaced(mut bytes: Vec<u8>, old: &[u8], new: &[u8]) -> Vec<u8> {
+    assert_eq!(old.len(), new.len());
+    let at: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(old)).collect();
+    assert!(!at.is_empty());
+    for at in at {
+        bytes[at..at + new.len()].copy_from_slice(new);
+    }
+    bytes
+}
+
+#[test]
+fn evil_zips_are_refused_by_opening_and_by_unpacking_alike() {
+    let good = zip(&[("first.gz", b"1"), ("other.gz", b"2")]);
+    let mode = |mode: u32| (mode << 16).to_le_bytes();
+    for (evil, message) in [
+        (replaced(good.clone(), b"other.gz", b"first.gz"), "is there twice"),
+        (replaced(good.clone(), b"other.gz", b"FIRST.gz"), "is there twice"),
+        (replaced(good.clone(), b"other.gz", b"../ab.gz"), "leads out"),
+        (replaced(good.clone(), b"other.gz", b"/abcd.gz"), "absolute"),
+        (replaced(good.clone(), b"other.gz", b"a\\bcd.gz"), "backslash"),
+        (replaced(good.clone(), &mode(0o100_644), &mode(0o120_644)), "a link"),
+        (replaced(good.clone(), &mode(0o100_644), &mode(0o020_644)), "a device"),
+    ] {
+        for error in
+            [opened(&evil, "a.zip", &Limits::default()).0.unwrap_err(), unpacked(&evil, "a.zip").0.unwrap_err()]
+        {
+            assert!(error.to_string().contains(message), "{error} is not: {message}");
+            assert_eq!(error.reason(), Reason::BadArchive);
+        }
+    }
+    let few = Limits { archive_members: 1, ..Limits::default() };
+    assert_eq!(opened(&good, "a.zip", &few).0.unwrap_err().reason(), Reason::TooLarge);
+}
+
+#[test]
+fn a_zip_that_opens_to_too_much_is_refused() {
+    let zeros = vec![0; 8 << 20];
+    let bomb = zip(&[("zeros.xml", &zeros)]);
+    let error = opened(&bomb, "a.zip", &Limits::default()).0.unwrap_err();
+    assert_eq!(error.reason(), Reason::TooLarge, "{error}");
+    let (result, directory) = unpacked(&bomb, "a.zip");
+    assert_eq!(result.unwrap_err().reason(), Reason::TooLarge);
+    let written = std::fs::metadata(directory.path().join("inner/zeros.xml")).unwrap().len();
+    assert!(written <= Limits::default().opened(bomb.len() as u64) + 1, "{written}");
+}
+
+#[test]
+fn a_tar_that_is_cut_or_carries_something_behind_its_end_is_refused() {
+    let whole = tar(&[("a", &[0; 600]), ("b", b"x")]);
+    // Headers stand at 0 and 1536; the zeros of the first content must not pass for an end.
+    for cut in [512, 515, 1024, 1112, 1536, 1537, 2048, 2049, 2560] {
+        refused_everywhere(&whole[..cut], Reason::Truncated, Reason::BadArchive);
+    }
+    refused_everywhere(&[&whole[..], b"junk"].concat(), Reason::BadArchive, Reason::BadArchive);
+    let mut dangling = tar(&[("a", b"1")]);
+    dangling.truncate(1024);
+    raw_member(&mut dangling, b"././@LongLink", EntryType::GNULongName, b"a-name-for-nobody");
+    dangling.resize(dangling.len() + 1024, 0);
+    refused_everywhere(&dangling, Reason::Truncated, Reason::Truncated);
+    // One block of zeros is an end to every tar program, and so is padding to a tape's block.
+    for length in [3072 - 512, 10_240] {
+        let mut odd = whole.clone();
+        odd.resize(length + 512, 0);
+        assert!(opened(&gzip(&odd), "a.tar.gz", &Limits::default()).0.is_ok(), "{length}");
+        assert!(unpacked(&odd, "a.tar").0.is_ok(), "{length}");
+    }
+}
+
+#[test]
+fn folders_count_as_members_and_names_are_not_endless() {
+    let mut deep = tar::Builder::new(Vec::new());
+    for number in 0..20 {
+        let path: Vec<_> = (0..30).map(|level| format!("{number}-{level}")).collect();
+        let mut header = Header::new_gnu();
+        header.set_size(0);
+        deep.append_data(&mut header, path.join("/"), &b""[..]).unwrap();
+    }
+    let deep = deep.into_inner().unwrap();
+    let few = Limits { archive_members: 500, ..Limits::default() };
+    assert_eq!(opened(&gzip(&deep), "a.tar.gz", &few).0.unwrap_err().reason(), Reason::TooLarge);
+    let into = tempfile::tempdir().unwrap();
+    let error = unpack(&mut Cursor::new(&deep), &name("a.tar"), into.path(), &few).unwrap_err();
+    assert_eq!(error.reason(), Reason::TooLarge);
+    assert!(opened(&gzip(&deep), "a.tar.gz", &Limits::default()).0.is_ok());
+    let mut long = tar::Builder::new(Vec::new());
+    let mut header = Header::new_gnu();
+    header.set_size(0);
+    long.append_data(&mut header, vec!["d".repeat(200); 10].join("/"), &b""[..]).unwrap();
+    refused_everywhere(&long.into_inner().unwrap(), Reason::BadArchive, Reason::BadArchive);
+}
+
+#[test]
+fn a_gzip_of_several_members_is_one_and_bytes_behind_it_are_none() {
+    let tar = tar(&[("a.xml", CHART)]);
+    let several = [gzip(&tar[..100]), gzip(&tar[100..])].concat();
+    let (result, payload) = opened(&several, "a.tar.gz", &Limits::default());
+    assert_eq!(result.unwrap().archive.length, several.len() as u64);
+    assert_eq!(payload, tar);
+    // Few bytes could be the beginning of another member.
+    for (behind, reason) in [(&b"gar"[..], Reason::Truncated), (b"garbage of some length", Reason::BadArchive)] {
+        let (result, _) = opened(&[&gzip(&tar)[..], behind].concat(), "a.tar.gz", &Limits::default());
+        assert_eq!(result.unwrap_err().reason(), reason);
+    }
+}
+
+#[test]
+fn content_in_small_pieces_does_not_hide_what_it_is() {
+    let mut evil = Vec::new();
+    raw_member(&mut evil, b"../outside", EntryType::Regular, b"1");
+    evil.resize(evil.len() + 1024, 0);
+    let page = b"<!doctype html><html></html>";
+    for (content, reason) in [(&evil[..], Reason::BadArchive), (page, Reason::NotAFeed)] {
+        let pieces = [gzip(&content[..4]), gzip(&content[4..])].concat();
+        assert_eq!(opened(&pieces, "a.gz", &Limits::default()).0.unwrap_err().reason(), reason);
     }
 }

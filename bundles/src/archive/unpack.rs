@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::ArchiveError;
+use super::flow;
 use super::member::is_plain;
 use super::walk::{self, Kind, Visitor};
 use crate::{FileName, Limits};
@@ -25,11 +26,13 @@ pub fn unpack<P: Read + Seek>(
     limits: &Limits,
 ) -> Result<Vec<PathBuf>, ArchiveError> {
     payload.seek(SeekFrom::Start(0)).map_err(ArchiveError::Read)?;
+    let start = flow::start_of(payload).map_err(ArchiveError::Read)?;
+    payload.seek(SeekFrom::Start(0)).map_err(ArchiveError::Read)?;
     let mut source = BufReader::with_capacity(64 << 10, payload);
     let mut writer =
         Writer { into, files: Vec::new(), directories: BTreeSet::new(), left: limits.payload_bytes, limits };
     writer.directories.insert(into.to_owned());
-    match Kind::of(name, &mut source)? {
+    match Kind::of(name, &start)? {
         Kind::Tar => drop(walk::walk_tar(&mut source, limits, &mut writer).map_err(early_end)?),
         Kind::Zip => drop(walk::walk_zip(&mut source, limits, &mut writer)?),
         Kind::Gzip | Kind::Other => writer.file(Path::new(name.as_str()), &mut source)?,

@@ -1,9 +1,12 @@
 //! Walking an archive's members, with one set of rules for checking and for unpacking.
 
-use std::io::{self, BufRead, Read, Seek};
+use std::cell::Cell;
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
 use tar::EntryType;
+use zip::ZipReadOptions;
+use zip::unstable::read::ZipIterable;
 
 use super::ArchiveError;
 use super::member::{MemberKind, Names, shown};
@@ -16,6 +19,9 @@ const MAX_EXTENSION_BYTES: u64 = 64 << 10;
 /// Where the magic of a tar stands (POSIX ustar).
 const USTAR: std::ops::Range<usize> = 257..262;
 
+/// What tars are made of.
+const BLOCK: u64 = 512;
+
 /// What bytes are, by their beginning; the name must not say otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -26,8 +32,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn of(name: &FileName, source: &mut impl BufRead) -> Result<Self, ArchiveError> {
-        let start = source.fill_buf().map_err(ArchiveError::Damaged)?;
+    /// From the name and the beginning of the content.
+    pub(super) fn of(name: &FileName, start: &[u8]) -> Result<Self, ArchiveError> {
         let lower = name.as_str().to_ascii_lowercase();
         let kind = if start.starts_with(&[0x1f, 0x8b]) {
             Self::Gzip
@@ -69,7 +75,7 @@ pub(super) trait Visitor {
 /// Looks for the version and leaves it at that.
 #[derive(Debug, Default)]
 pub(super) struct Look {
-    version: Option<Version>,
+    pub(super) version: Option<Version>,
 }
 
 impl Visitor for Look {
@@ -106,13 +112,17 @@ pub(super) fn walk(
 
 /// Walks a tar.
 pub(super) fn walk_tar(source: &mut dyn Read, limits: &Limits, visitor: &mut dyn Visitor) -> Result<u64, ArchiveError> {
-    let mut archive = tar::Archive::new(source);
-    let mut names = Names::default();
+    let read = Cell::new(0);
+    let mut archive = tar::Archive::new(Counted { inner: source, count: &read });
+    let mut names = Names::new(limits.archive_members);
     let (mut files, mut members) = (0, 0);
+    let mut end: u64 = 0;
     // Raw entries, since the reader would otherwise hold extension headers of any size in memory.
     let mut long_name: Option<Vec<u8>> = None;
     for entry in archive.entries().map_err(ArchiveError::Damaged)?.raw(true) {
         let mut entry = entry.map_err(ArchiveError::Damaged)?;
+        let content_end = entry.raw_file_position().saturating_add(entry.size());
+        end = content_end.div_ceil(BLOCK).saturating_mul(BLOCK);
         let entry_type = entry.header().entry_type();
         match entry_type {
             EntryType::GNULongName => {
@@ -168,11 +178,36 @@ pub(super) fn walk_tar(source: &mut dyn Read, limits: &Limits, visitor: &mut dyn
         }
         // The reader skips what is left, and does not say so where the archive ends within it.
         io::copy(&mut entry, &mut io::sink()).map_err(ArchiveError::Damaged)?;
+        if read.get() < content_end {
+            return Err(ArchiveError::Truncated);
+        }
     }
     if members == 0 {
         return Err(ArchiveError::Damaged(io::Error::new(io::ErrorKind::InvalidData, "a tar without members")));
     }
+    // A tar ends with blocks of zeros. Without one it was cut between two members, which the reader takes for an end.
+    if read.get() < end.saturating_add(BLOCK) || long_name.is_some() {
+        return Err(ArchiveError::Truncated);
+    }
+    only_zeros(&mut archive.into_inner())?;
     Ok(files)
+}
+
+/// What follows the end of a tar is padding; anything else would be carried along without having been looked at.
+fn only_zeros(rest: &mut dyn Read) -> Result<(), ArchiveError> {
+    let mut buffer = [0; 8 << 10];
+    loop {
+        match rest.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) if buffer[..count].iter().all(|byte| *byte == 0) => {}
+            Ok(_) => {
+                let error = io::Error::new(io::ErrorKind::InvalidData, "there is something behind the tar's end");
+                return Err(ArchiveError::Damaged(error));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(ArchiveError::Damaged(error)),
+        }
+    }
 }
 
 fn extension<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Vec<u8>, ArchiveError> {
@@ -189,29 +224,33 @@ fn odd<R: Read>(entry: &tar::Entry<'_, R>, kind: &'static str) -> ArchiveError {
     ArchiveError::MemberKind { name: shown(&entry.path_bytes()), kind }
 }
 
-/// Walks a zip; each member is read to its end, so that its CRC is checked.
+/// Walks a zip; each member is read to its end, so that its CRC is checked. Its directory is read member by member: the
+/// usual reader holds it in memory whole, however many members it declares, and lets the second of one name replace the
+/// first.
 pub(super) fn walk_zip<R: Read + Seek>(
     source: &mut R,
     limits: &Limits,
     visitor: &mut dyn Visitor,
-) -> Result<(u64, Option<Version>), ArchiveError> {
+) -> Result<u64, ArchiveError> {
     let length = source.seek(io::SeekFrom::End(0)).map_err(ArchiveError::Read)?;
-    source.seek(io::SeekFrom::Start(0)).map_err(ArchiveError::Read)?;
     let allowed = limits.opened(length);
-    let mut zip = zip::ZipArchive::new(source).map_err(ArchiveError::DamagedZip)?;
+    let mut zip = ZipIterable::try_new(source, zip::read::Config::default()).map_err(ArchiveError::DamagedZip)?;
     if zip.len() > limits.archive_members {
         return Err(ArchiveError::TooManyMembers { limit: limits.archive_members });
     }
-    let mut names = Names::default();
-    let (mut files, mut opened) = (0, 0);
-    let mut look = Look::default();
-    for index in 0..zip.len() {
-        let member = zip.by_index(index).map_err(ArchiveError::DamagedZip)?;
+    let mut names = Names::new(limits.archive_members);
+    let opened = Cell::new(0);
+    let mut files = 0;
+    let entries = zip.files().map_err(ArchiveError::DamagedZip)?;
+    while let Some(entry) = entries.next() {
+        let member = entry
+            .and_then(|entry| entry.with_reader(entries.reader_mut(), ZipReadOptions::new()))
+            .map_err(ArchiveError::DamagedZip)?;
         let raw = member.name_raw().to_vec();
-        if member.is_symlink() {
-            return Err(ArchiveError::MemberKind { name: shown(&raw), kind: "a link" });
+        if let Some(kind) = member.unix_mode().and_then(odd_mode) {
+            return Err(ArchiveError::MemberKind { name: shown(&raw), kind });
         }
-        if member.is_dir() {
+        if raw.ends_with(b"/") {
             if let Some(path) = names.admit(&raw, MemberKind::Directory)? {
                 visitor.directory(&path)?;
             }
@@ -220,34 +259,40 @@ pub(super) fn walk_zip<R: Read + Seek>(
         let Some(path) = names.admit(&raw, MemberKind::File)? else { continue };
         files += 1;
         // One byte more than allowed shows that there is more, whatever the directory declares.
-        let mut content = Counted { inner: member.take(allowed - opened + 1), count: 0 };
+        let left = allowed.saturating_sub(opened.get()).saturating_add(1);
+        let mut content = Counted { inner: member.take(left), count: &opened };
         let result = visitor
             .file(&path, &mut content)
             .and_then(|()| io::copy(&mut content, &mut io::sink()).map(drop).map_err(ArchiveError::Damaged));
-        opened += content.count;
-        if opened > allowed {
+        if opened.get() > allowed {
             return Err(ArchiveError::TooLarge { what: "what the zip opens to", limit: allowed });
         }
         result?;
     }
-    for index in 0..zip.len() {
-        if look.version.is_some() {
-            break;
-        }
-        look.version = version::find(&mut zip.by_index(index).map_err(ArchiveError::DamagedZip)?);
+    Ok(files)
+}
+
+/// What a Unix mode says a member is, where that is neither a file nor a directory.
+fn odd_mode(mode: u32) -> Option<&'static str> {
+    match mode & 0o170_000 {
+        0 | 0o100_000 | 0o040_000 => None,
+        0o120_000 => Some("a link"),
+        0o020_000 | 0o060_000 => Some("a device"),
+        0o010_000 => Some("a pipe"),
+        _ => Some("of an unknown kind"),
     }
-    Ok((files, look.version))
 }
 
-struct Counted<R> {
+/// Counts what is read through it.
+struct Counted<'a, R> {
     inner: R,
-    count: u64,
+    count: &'a Cell<u64>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for Counted<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.count += count as u64;
+        self.count.set(self.count.get() + count as u64);
         Ok(count)
     }
 }
