@@ -1,173 +1,22 @@
-//! One look at upstream, against a server that behaves as told: what comes, what is not fetched again, and that whatever
-//! goes wrong has its reason and leaves nothing behind.
+//! One look at upstream, against a server that behaves as told: what comes, what is not fetched again, and that
+//! whatever goes wrong has its reason and leaves nothing behind.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod support;
 
 use std::io::Write as _;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bundles::release::FORMAT;
-use bundles::{Component, Digest, Limits, Manifest, Reason, Reasoned as _, Serial, Version};
+use bundles::{Component, Digest, Limits, Reason, Reasoned as _, Version};
 use certs::lab::{Chain, Keys};
 use feed_server::config;
-use feed_server::store::Store;
-use feed_server::store::records::ReleaseRecord;
-use feed_server::sync::{CheckedFeed, Known, Looked, NoProgress, SyncError, look};
+use feed_server::sync::Looked;
 use feed_server::upstream::{Timeouts, Vendor};
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use support::{Reply, Server, chain};
-use tempfile::TempDir;
 
-const INDEX: &str = "/web/secure/spa/posture-update.xml";
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn tar_gz(member: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut header = tar::Header::new_gnu();
-    header.set_size(bytes.len() as u64);
-    header.set_mode(0o644);
-    let mut tar = tar::Builder::new(Vec::new());
-    tar.append_data(&mut header, member, bytes).unwrap();
-    gzip(&tar.into_inner().unwrap())
-}
-
-fn conditions(version: &str) -> Vec<u8> {
-    tar_gz("conditions.xml", format!("<conditions version=\"{version}\"/>").as_bytes())
-}
-
-fn chart() -> Vec<u8> {
-    let chart = br#"<?xml version="1.0"?><xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform"><x SDKVersion="4.3.3030.6145"/></xsl:stylesheet>"#;
-    gzip(chart)
-}
-
-/// A server with a sound feed, a store, and how both are configured.
-struct World {
-    server: Server,
-    directory: TempDir,
-    store: Store,
-    config: config::Upstream,
-    limits: Limits,
-    timeouts: Timeouts,
-}
-
-const SOUND: &str = r#"<feed>
-  <component name="conditions" version="300418.0.0.0" url="conditions.tar.gz"/>
-  <component name="chart-linux" url="chart-linux.xml.gz"/>
-  <component name="os"><file>osgroups.xml</file></component>
-  <component name="os"><file>osgroupsV2.xml</file></component>
-</feed>"#;
-
-impl World {
-    fn new() -> Self {
-        Self::with(&chain())
-    }
-
-    fn with(presented: &Chain) -> Self {
-        Self::trusting(presented, presented)
-    }
-
-    fn trusting(presented: &Chain, trusted: &Chain) -> Self {
-        let server = Server::start(presented);
-        let directory = tempfile::tempdir().unwrap();
-        let root = trusted.presented_pem().split_inclusive("-----END CERTIFICATE-----\n").last().unwrap().to_owned();
-        std::fs::write(directory.path().join("root.pem"), root).unwrap();
-        let config = config::Upstream {
-            url: format!("https://127.0.0.1:{}{INDEX}", server.address.port()).parse().unwrap(),
-            trust_anchors: vec!["root.pem".to_owned()],
-            base_dir: directory.path().to_owned(),
-            ..config::Upstream::default()
-        };
-        let store = Store::open(&directory.path().join("data")).unwrap();
-        let world = Self { server, directory, store, config, limits: Limits::default(), timeouts: Timeouts::default() };
-        world.publish(SOUND);
-        world.put("conditions.tar.gz", &conditions("1"));
-        world.put("chart-linux.xml.gz", &chart());
-        world.put("osgroups.xml", b"<os>one</os>");
-        world.put("osgroupsV2.xml", b"<os>two</os>");
-        world
-    }
-
-    fn publish(&self, index: &str) {
-        self.server.put(INDEX, Reply::file(index));
-    }
-
-    fn put(&self, name: &str, bytes: &[u8]) {
-        self.reply(name, Reply::file(bytes));
-    }
-
-    fn reply(&self, name: &str, reply: Reply) {
-        self.server.put(&format!("/web/secure/spa/{name}"), reply);
-    }
-
-    fn known(&self) -> Known {
-        let blobs = Arc::clone(&self.store.blobs);
-        Known {
-            validators: self.store.validators().unwrap(),
-            blobs: Arc::new(move |digest| blobs.contains(digest).unwrap()),
-            newest: self.store.newest_release().unwrap().map(|release| release.manifest),
-        }
-    }
-
-    async fn look(&self) -> Result<Looked, SyncError> {
-        let vendor = Vendor::with_timeouts(&self.config, "posture-feed/test", self.timeouts)?;
-        look(&vendor, self.known(), &self.store.staging, &self.limits, &NoProgress).await
-    }
-
-    async fn feed(&self) -> CheckedFeed {
-        match self.look().await.unwrap() {
-            Looked::Feed(feed) => feed,
-            Looked::Unchanged { .. } => panic!("nothing was new"),
-        }
-    }
-
-    /// Does with a feed what a job would.
-    fn keep(&self, feed: CheckedFeed) {
-        let serial = self.store.highest_serial().unwrap().map_or(Serial::FIRST, |serial| serial.next().unwrap());
-        let manifest = Manifest {
-            format: FORMAT,
-            serial,
-            created: jiff::Timestamp::UNIX_EPOCH,
-            source: feed.source,
-            components: feed.components,
-            index: feed.index,
-            offline_zip: None,
-        };
-        for file in feed.new_files {
-            self.store.blobs.adopt(file).unwrap();
-        }
-        for file in manifest.files() {
-            assert!(self.store.blobs.contains(&file.sha256).unwrap(), "{} was named and not brought", file.name);
-        }
-        let batch = self.store.release_batch(&ReleaseRecord { manifest }, &feed.validators).unwrap();
-        self.store.commit(batch).unwrap();
-        self.server.requests();
-    }
-
-    fn staged(&self) -> usize {
-        std::fs::read_dir(self.store.directory().join("staging")).unwrap().count()
-    }
-
-    /// What was asked: the last part of each path, and `?` where it was asked with a condition.
-    fn asked(&self) -> Vec<String> {
-        let shown = |request: support::Request| {
-            let condition = if request.header("if-none-match").is_some() { "?" } else { "" };
-            format!("{}{condition}", request.path.rsplit('/').next().unwrap())
-        };
-        let mut asked: Vec<String> = self.server.requests().into_iter().map(shown).collect();
-        // Two may be under way at once.
-        asked.sort();
-        asked
-    }
-}
+use support::archives::{chart, conditions, gzip, outside};
+use support::server::{Reply, chain};
+use support::world::{INDEX, SOUND, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_that_the_index_names_comes_checked_and_opened() {
@@ -284,14 +133,6 @@ async fn a_checksum_in_the_index_spares_the_question() {
     assert_eq!(world.look().await.unwrap_err().reason(), Reason::DigestMismatch);
 }
 
-impl World {
-    async fn keep_asked(&self, expected: &[&str]) {
-        let feed = self.feed().await;
-        assert_eq!(self.asked(), expected);
-        self.keep(feed);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_followed_to_allowed_hosts_only() {
     let mut world = World::new();
@@ -391,19 +232,6 @@ async fn bad_input_has_its_reason_and_leaves_nothing_behind() {
         }
         assert!(matches!(world.look().await, Ok(Looked::Unchanged { .. })), "{what}");
     }
-}
-
-/// A tar whose member would be written outside: tar's own builder refuses to make one.
-fn outside() -> Vec<u8> {
-    let mut header = tar::Header::new_gnu();
-    let name = b"../../etc/cron.d/evil";
-    header.as_mut_bytes()[..name.len()].copy_from_slice(name);
-    header.set_size(0);
-    header.set_mode(0o644);
-    header.set_cksum();
-    let mut tar = tar::Builder::new(Vec::new());
-    tar.append(&header, &b""[..]).unwrap();
-    gzip(&tar.into_inner().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -524,5 +352,4 @@ async fn a_configuration_that_cannot_be_used_says_so_before_anything_is_asked() 
     ] {
         assert_eq!(error.reason(), Reason::BadRequest, "{}", error.whole_message());
     }
-    assert!(Path::new(&world.directory.path().join("root.pem")).exists());
 }

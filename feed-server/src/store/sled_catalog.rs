@@ -2,11 +2,14 @@
 //!
 //! One sled tree, tables told apart by a first byte: sled's batches are atomic within a tree only.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
 use super::directory::failed;
 use super::space::free_bytes;
@@ -15,9 +18,11 @@ use super::{Batch, Catalog, Pair, StoreError, Table};
 /// sled takes 1 GiB unless told otherwise; the whole catalog of a large site is some megabytes.
 const CACHE_BYTES: u64 = 16 << 20;
 
-/// sled writes in segments of 512 KiB and must not be surprised by a full disk in the midst of one: below this, commits
-/// are refused while reading goes on.
-const MIN_FREE_BYTES: u64 = 4 << 20;
+/// sled 0.34 never returns from a write that meets a full disk. So room for what it may write is taken before it is
+/// asked to: this much (it writes in segments of 512 KiB), and a multiple of the batch, because whole nodes of the tree
+/// are written anew.
+const RESERVE_BYTES: u64 = 4 << 20;
+const RESERVE_FACTOR: u64 = 4;
 
 /// The name of sled's file in the directory that it is given.
 const FILE: &str = "db";
@@ -43,7 +48,6 @@ impl SledCatalog {
     /// # Errors
     /// [`StoreError::Catalog`] where sled cannot.
     pub fn open(directory: PathBuf) -> Result<Self, StoreError> {
-        require_space(&directory)?;
         let engine = Engine::open(&directory)?;
         Ok(Self { directory, engine: RwLock::new(Some(engine)) })
     }
@@ -72,6 +76,8 @@ impl SledCatalog {
 
 impl Engine {
     fn open(directory: &Path) -> Result<Self, StoreError> {
+        // Opening may write as well, and there is no file yet to reserve room for.
+        require_space(directory, RESERVE_BYTES)?;
         let open = || -> io::Result<Self> {
             wait_for_predecessor(directory)?;
             let db = sled::Config::new()
@@ -80,10 +86,26 @@ impl Engine {
                 // Every commit flushes before it returns; a timer would only write at times of its own.
                 .flush_every_ms(None)
                 .open()?;
-            let file = File::open(directory.join(FILE))?;
+            let file = OpenOptions::new().read(true).write(true).open(directory.join(FILE))?;
             Ok(Self { db, file })
         };
         open().map_err(|source| StoreError::Catalog { act: "open", source: Box::new(source) })
+    }
+
+    /// Takes room for a batch behind the end of sled's file, so that nobody else can take it meanwhile.
+    fn reserve(&self, directory: &Path, batch: &Batch) -> Result<(), StoreError> {
+        let bytes =
+            |(_, key, value): &(Table, Vec<u8>, Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
+        let batch_bytes = batch.changes.iter().map(bytes).sum::<usize>() as u64;
+        let needed = RESERVE_BYTES.saturating_add(batch_bytes.saturating_mul(RESERVE_FACTOR));
+        let path = directory.join(FILE);
+        let length = self.file.metadata().map_err(failed("measure", &path))?.len();
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, length, needed) {
+            Ok(()) => Ok(()),
+            // Some file systems cannot; then what is free at this moment has to do.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => require_space(directory, needed),
+            Err(error) => Err(failed("write", &path)(error.into())),
+        }
     }
 
     fn commit(&self, batch: &Batch) -> io::Result<()> {
@@ -96,7 +118,7 @@ impl Engine {
         }
         self.db.apply_batch(changes)?;
         self.db.flush()?;
-        // On Linux sled asks for `sync_file_range` alone, which leaves the file's length and the disk's cache unwritten.
+        // On Linux sled asks for `sync_file_range` alone, which leaves length and disk cache unwritten.
         self.file.sync_data()
     }
 
@@ -120,8 +142,13 @@ impl Catalog for SledCatalog {
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        require_space(&self.directory)?;
-        self.with("write", |engine| engine.commit(&batch))
+        self.with("write", |engine| {
+            // Nothing was written yet, so this does not call for opening the engine again.
+            if let Err(error) = engine.reserve(&self.directory, &batch) {
+                return Ok(Err(error));
+            }
+            engine.commit(&batch).map(Ok)
+        })?
     }
 }
 
@@ -167,14 +194,11 @@ fn in_table(table: Table, key: &[u8]) -> Vec<u8> {
     whole
 }
 
-fn require_space(directory: &Path) -> Result<(), StoreError> {
+fn require_space(directory: &Path, needed: u64) -> Result<(), StoreError> {
     let free = free_bytes(directory).map_err(failed("measure", directory))?;
-    if free < MIN_FREE_BYTES {
-        let full = io::Error::new(
-            io::ErrorKind::StorageFull,
-            format!("{free} bytes are free, and the catalog needs {MIN_FREE_BYTES}"),
-        );
-        return Err(failed("write", directory)(full));
+    if free < needed {
+        let message = format!("{free} bytes are free, and the catalog needs {needed}");
+        return Err(failed("write", directory)(io::Error::new(io::ErrorKind::StorageFull, message)));
     }
     Ok(())
 }

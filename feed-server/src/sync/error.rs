@@ -26,7 +26,8 @@ pub enum SyncError {
     },
     /// A page for people in the place of an archive.
     #[error(
-        "instead of the archive {name} came an HTML page, perhaps a login page or an error page; open its URL in a browser from this network"
+        "instead of the archive {name} came an HTML page, perhaps a login page or an error page; open its URL \
+         in a browser from this network"
     )]
     Html {
         /// The archive.
@@ -34,7 +35,8 @@ pub enum SyncError {
     },
     /// Another number of bytes than the index promises.
     #[error(
-        "the archive {name} has {found} bytes, and the index promises {promised}; upstream may be in the midst of a change: try again"
+        "the archive {name} has {found} bytes, and the index promises {promised}; upstream may be in \
+         the midst of a change: try again"
     )]
     Size {
         /// The archive.
@@ -46,7 +48,8 @@ pub enum SyncError {
     },
     /// Other bytes than the index promises.
     #[error(
-        "the archive {name} has the checksum {found}, and the index promises {promised}; the file is damaged, or upstream is in the midst of a change: try again"
+        "the archive {name} has the checksum {found}, and the index promises {promised}; the file is \
+         damaged, or upstream is in the midst of a change: try again"
     )]
     Checksum {
         /// The archive.

@@ -216,8 +216,8 @@ impl FetchedIndex {
     }
 }
 
-/// Fetches each URL once. Where one fails, the others are stopped and waited for, so that nothing is still being written
-/// when the error is returned.
+/// Fetches each URL once. Where one fails, the others are stopped and waited for, so that nothing is still being
+/// written when the error is returned.
 async fn fetch_all(run: &Run<'_>, entries: &[Entry]) -> Result<HashMap<Url, Fetched>, SyncError> {
     let mut once: Vec<&Entry> = Vec::new();
     let mut urls = HashSet::new();

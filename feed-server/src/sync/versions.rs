@@ -29,7 +29,8 @@ fn highest<'a>(component: &Component, versions: impl Iterator<Item = &'a Version
     let first = *versions.first()?;
     if versions.iter().any(|version| *version != first) {
         let shown: Vec<String> = versions.iter().map(|version| version.short()).collect();
-        tracing::warn!(%component, versions = %shown.join(" "), "files of one component differ in version; the highest is taken");
+        let versions = shown.join(" ");
+        tracing::warn!(%component, versions, "files of one component differ in version; the highest is taken");
     }
     // Dotted versions have an order; a digest only stands where nothing else does.
     versions.retain(|version| matches!(version, Version::Dotted(_)));

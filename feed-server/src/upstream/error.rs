@@ -39,7 +39,8 @@ pub enum UpstreamError {
     },
     /// No TCP connection.
     #[error(
-        "no connection to {host} could be made; check routing and firewall for its TCP port, 443 by default, or whether a proxy is needed"
+        "no connection to {host} could be made; check routing and firewall for its TCP port, 443 by \
+         default, or whether a proxy is needed"
     )]
     Connect {
         /// Host and port.
@@ -49,7 +50,10 @@ pub enum UpstreamError {
         source: Box<dyn StdError + Send + Sync>,
     },
     /// A step took too long.
-    #[error("{host} did not {act} within {} s; check the path to it, and firewalls that drop silently", .limit.as_secs_f64())]
+    #[error(
+        "{host} did not {act} within {} s; check the path to it, and firewalls that drop silently",
+        .limit.as_secs_f64()
+    )]
     Timeout {
         /// Which host.
         host: String,
@@ -124,7 +128,10 @@ pub enum UpstreamError {
         url: String,
     },
     /// More bytes than the limit: announced, or come.
-    #[error("{url} has {} bytes, and the limit is {limit}; if it is genuine, raise {setting} in [limits]", bytes(.announced.as_ref()))]
+    #[error(
+        "{url} has {} bytes, and the limit is {limit}; if it is genuine, raise {setting} in [limits]",
+        bytes(.announced.as_ref())
+    )]
     TooLarge {
         /// What was asked for.
         url: String,

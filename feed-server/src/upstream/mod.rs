@@ -1,7 +1,7 @@
 //! Sources of the feed: the vendor over HTTPS.
 //!
-//! [`vendor::Vendor`] asks for one URL at a time and hands the body over in pieces, held to limits and deadlines. What the
-//! bytes are is not its business: that is for `sync` to find out.
+//! [`vendor::Vendor`] asks for one URL at a time and hands the body over in pieces, held to limits and deadlines. What
+//! the bytes are is not its business: that is for `sync` to find out.
 
 mod body;
 mod error;
