@@ -199,6 +199,27 @@ mod tests {
         assert!(matches!(refused(&[unreadable]), ZipError::Read { .. }));
     }
 
+    #[test]
+    fn pythons_zipfile_agrees() {
+        let text = b"<index/>".repeat(100);
+        let bytes = written(&[member("posture-update.xml", &text), member("osgroups.tar.gz", b"bytes")]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        let program = "import sys, zipfile\nz = zipfile.ZipFile(sys.argv[1])\nassert z.testzip() is None\n\
+            print([(i.filename, i.file_size, i.date_time, i.create_system, oct(i.external_attr >> 16)) for i in z.infolist()])";
+        let python = std::process::Command::new("python3").args(["-c", program]).arg(file.path()).output();
+        let Ok(output) = python else {
+            eprintln!("skipped: there is no python3 here");
+            return;
+        };
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap().trim(),
+            "[('posture-update.xml', 800, (1980, 1, 1, 0, 0, 0), 3, '0o100644'), \
+             ('osgroups.tar.gz', 5, (1980, 1, 1, 0, 0, 0), 3, '0o100644')]"
+        );
+    }
+
     proptest! {
         #[test]
         fn what_is_written_reads_back_and_is_the_same_each_time(

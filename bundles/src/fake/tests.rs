@@ -1,10 +1,10 @@
-use std::io::Read;
+use std::io::{Cursor, Read};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::index::{Index, Patterns};
-use crate::{Limits, Version};
+use crate::{Limits, Version, archive};
 
 fn base() -> Url {
     Url::parse("https://feed.example/web/secure/spa/posture-update.xml").unwrap()
@@ -35,6 +35,54 @@ fn an_index_reads_back_to_the_editions_versions() {
             }
         }
     }
+}
+
+#[test]
+fn archives_open_and_their_own_version_is_not_the_charts() {
+    let feed = Feed::make(&Edition::after(), &Options::default());
+    for (name, bytes) in &feed.files {
+        let mut payload = Vec::new();
+        let opened =
+            archive::open(&mut Cursor::new(bytes), name, &Limits::default(), &mut payload).unwrap_or_else(|error| {
+                panic!("{name}: {error}");
+            });
+        assert!(opened.compressed);
+        let is_chart = name.as_str().starts_with("avchart");
+        assert_eq!(opened.version.is_some(), is_chart, "{name}");
+        if let Some(version) = opened.version {
+            assert!(version.to_string().starts_with("4.3."), "{version}");
+        }
+        let into = tempfile::tempdir().unwrap();
+        let payload = archive::unpack(&mut Cursor::new(payload), &opened.payload.name, into.path(), &Limits::default());
+        let paths = payload.unwrap();
+        assert_eq!(paths.len() as u64, opened.members);
+        let has_defaults = paths.iter().any(|path| path.ends_with("defaults/policies.xml"));
+        assert_eq!(has_defaults, name.as_str() == "conditions.tar.gz");
+        for path in paths {
+            let text = std::fs::read_to_string(into.path().join(&path)).unwrap();
+            let mut reader = quick_xml::Reader::from_str(&text);
+            while !matches!(reader.read_event().unwrap(), quick_xml::events::Event::Eof) {}
+        }
+    }
+}
+
+#[test]
+fn names_are_those_of_the_vendors_documents() {
+    let member = |path: &str| {
+        let members = conditions::members(&Edition::before());
+        members
+            .into_iter()
+            .find(|(member, _)| member == path)
+            .map(|(_, bytes)| String::from_utf8(bytes).unwrap())
+            .unwrap()
+    };
+    let (checks, rules) = (member("checks.xml"), member("rules.xml"));
+    assert!(checks.contains("name=\"pc_Hotfix") && rules.contains("pr_AutoUpdateCheck_Rule"));
+    // Every check that a rule names exists.
+    for name in rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("pc_")) {
+        assert!(checks.contains(&format!("name=\"{name}\"")), "{name}");
+    }
+    assert!(member("defaults/requirements.xml").contains("ANY_am_win_inst"));
 }
 
 #[test]

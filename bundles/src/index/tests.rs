@@ -178,6 +178,8 @@ fn any_url_or_file_is_a_locator_beside_a_promise() {
     assert_lines(r#"<f><c file="data.bin" size="3"/></f>"#, &["other-data.bin - data.bin 3 -"]);
     assert_lines(&format!("<f><c md5='{MD5}'>https://h/data</c></f>"), &["other-data - data - md5:d41d"]);
     assert!(matches!(try_read(r#"<f><c file="data.bin"/></f>"#), Err(IndexError::NoEntries { .. })));
+    let endless = format!("<f><c file='{}.gz'/></f>", "x".repeat(5_000));
+    assert!(matches!(try_read(endless), Err(IndexError::NoEntries { .. })));
 }
 
 #[test]

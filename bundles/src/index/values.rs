@@ -43,6 +43,9 @@ const NOT_CHECKSUMS: [&str; 10] =
 /// Names of fields that hold checksums.
 const CHECKSUM_NAMES: [&str; 6] = ["md5", "sha", "checksum", "digest", "hash", "sum"];
 
+/// Servers refuse longer URLs, and messages and logs should not have to carry them.
+const MAX_LOCATOR: usize = 4096;
+
 /// Longer than any name that tells something; descriptions are not kept.
 const MAX_HINT: usize = 100;
 
@@ -64,7 +67,7 @@ pub(super) fn is_label_name(name: &str) -> bool {
 }
 
 fn is_one_word(value: &str) -> bool {
-    !value.is_empty() && !value.chars().any(|c| c.is_whitespace() || c.is_control())
+    !value.is_empty() && value.len() <= MAX_LOCATOR && !value.chars().any(|c| c.is_whitespace() || c.is_control())
 }
 
 /// Path and the rest of a locator: what stands before `?` and `#`.
