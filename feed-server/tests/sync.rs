@@ -13,6 +13,7 @@ use certs::lab::{Chain, Keys};
 use feed_server::config;
 use feed_server::sync::Looked;
 use feed_server::upstream::{Timeouts, Vendor};
+use proptest::prelude::*;
 
 use support::archives::{chart, conditions, gzip, outside};
 use support::server::{Reply, chain};
@@ -241,6 +242,32 @@ async fn not_modified_is_no_answer_to_a_question_without_condition() {
     assert_eq!(world.look().await.unwrap_err().reason(), Reason::HttpStatus);
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn whatever_is_answered_there_is_a_reason_and_nothing_is_left(
+        answers in prop::collection::vec(
+            "(HTTP/1\\.1 (200|304|302|100|599) OK\r\n)?(Content-Length: -?[0-9]{1,20}\r\n|Location: \\PC{0,9}\r\n|ETag: \\PC{0,9}\r\n|Transfer-Encoding: chunked\r\n){0,3}(\r\n)?[ -~]{0,40}",
+            1..8,
+        ),
+        is_index in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let world = World::new();
+        for answer in answers {
+            let name = if is_index { "posture-update.xml" } else { "osgroups.xml" };
+            world.reply(name, Reply::Raw(answer.clone().into_bytes()));
+            match runtime.block_on(world.look()) {
+                // Some of what is generated is a sound answer with some text for an archive.
+                Ok(_) => prop_assert!(!is_index && answer.contains(" 200 OK"), "{answer:?}"),
+                Err(error) => prop_assert_ne!(error.reason(), Reason::Internal, "{}", error),
+            }
+            prop_assert_eq!(world.staged(), 0);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_hold_where_nothing_was_announced() {
     let mut world = World::new();
@@ -266,6 +293,13 @@ async fn silence_is_waited_for_only_so_long() {
         assert_eq!(error.reason(), Reason::Timeout, "{error}");
         assert!(error.to_string().starts_with("127.0.0.1 did not "), "{error}");
     }
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let sound = world.config.url.clone();
+    world.config.url = format!("https://{}/x.xml", silent.local_addr().unwrap()).parse().unwrap();
+    world.timeouts = Timeouts { connect: short, ..Timeouts::default() };
+    let error = world.look().await.unwrap_err();
+    assert!(error.reason() == Reason::Timeout && error.to_string().contains("complete a connection"), "{error}");
+    world.config.url = sound;
     // Dripping: each piece in time, and yet it would never end.
     world.timeouts = Timeouts { grace: Duration::ZERO, ..Timeouts::default() };
     world.reply("osgroups.xml", Reply::Stall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n<os>".to_vec()));

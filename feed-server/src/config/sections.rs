@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bundles::{Component, Limits};
+use bundles::index::Patterns;
+use bundles::{Component, Limits, Reasoned as _};
 
 use super::document::{Entry, Section};
 use super::values::{address, boolean, count, duration, host, size, string, strings, url};
@@ -78,8 +79,14 @@ fn components(section: &Section<'_, '_>) -> Vec<(String, String)> {
             }
         }
     };
-    let pairs = section.free();
-    pairs.iter().filter_map(|(pattern, entry)| Some(((*pattern).to_owned(), component(entry)?))).collect()
+    let pair = |(pattern, entry): &(&str, Entry<'_, '_>)| {
+        let pair = ((*pattern).to_owned(), component(entry)?);
+        if let Err(error) = Patterns::with_overrides([pair.clone()]) {
+            entry.wrong(format!("{}; write a file name with * and ?, in quotes", error.whole_message()));
+        }
+        Some(pair)
+    };
+    section.free().iter().filter_map(pair).collect()
 }
 
 fn schedule(section: &Section<'_, '_>) -> Schedule {

@@ -140,6 +140,7 @@ fn each_wrong_value_is_one_mistake_that_says_what_to_write() {
         ("[upstream]\nallowed_hosts = [\"https://h/\"]", "upstream.allowed_hosts", "is no host"),
         ("[upstream]\nallowed_hosts = [1]", "upstream.allowed_hosts", "each in quotes"),
         ("[upstream.components]\nx = \"Chart\"", "upstream.components.x", "av-as-chart-linux"),
+        ("[upstream.components]\n\"[\" = \"conditions\"", "upstream.components.\"[\"", "with * and ?"),
         ("[schedule]\nevery = \"2 hours\"", "schedule.every", "is no duration"),
         ("[schedule]\nevery = \"99999999999999999999h\"", "schedule.every", "is no duration"),
         ("[listen]\naddress = \"localhost:80\"", "listen.address", "0.0.0.0:8080"),

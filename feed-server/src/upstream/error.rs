@@ -208,7 +208,7 @@ impl UpstreamError {
         if is_dns {
             Self::Dns { host, source }
         } else if error.is_timeout() {
-            Self::Timeout { host, act: "accept a connection", limit: connect }
+            Self::Timeout { host, act: "complete a connection", limit: connect }
         } else if error.is_connect() {
             Self::Connect { host, source }
         } else {
