@@ -13,3 +13,6 @@ pub mod release;
 pub mod store;
 pub mod sync;
 pub mod upstream;
+
+#[cfg(test)]
+mod testing;

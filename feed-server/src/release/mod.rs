@@ -1,1 +1,14 @@
-//! Releases: numbering them, and deciding when one is made.
+//! Releases: deciding when one is made and how it is numbered, and what becomes of old ones.
+//!
+//! A run composes the steps: [`plan`], then [`commit`] or [`unchanged`]; [`retain`] before publishing, so that what is
+//! published is what is retained, and [`collect`] after it, when nothing names the old content any more.
+
+mod commit;
+mod plan;
+mod retention;
+#[cfg(test)]
+mod tests;
+
+pub use commit::{commit, unchanged};
+pub use plan::{ReleaseError, plan};
+pub use retention::{collect, retain};
