@@ -1,1 +1,113 @@
 //! Publishing: keys, signed metadata, the static tree, zips. New files first, `timestamp.json` last.
+//!
+//! Everything public is in `<data>/tree`, which any web server can serve:
+//!
+//! ```text
+//! repo/metadata/    timestamp.json  N.root.json  N.snapshot.json  N.targets.json    the online repository
+//! repo/targets/     <sha256>.<target>
+//! offline/metadata/ offline/targets/                                                the offline one, other keys
+//! offline/          posture-offline.zip  posture-offline-<serial>.zip  .sha256 beside each
+//! web/secure/spa/   posture-update.xml  r/<serial>/<archive>                        the vendor's layout
+//! ```
+//!
+//! What is in the tree and cannot be made again from the catalog (the version numbers that metadata had, the roots) is
+//! in the catalog too, so a tree that was lost or damaged is made anew by the next [`Publisher::publish`].
+
+mod error;
+mod keys;
+mod metadata;
+mod published;
+mod publisher;
+mod roots;
+mod signing;
+mod targets;
+mod terms;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod vendor;
+mod zips;
+
+use std::fmt;
+
+pub use error::PublishError;
+pub use keys::{KeyError, KeyFact, Keys};
+pub use published::{Body, Cache, Published, Served};
+pub use publisher::Publisher;
+pub use zips::{BuiltZip, ZipOrigin};
+
+/// The two sets of metadata over the same targets. They share no key: TUF lets any next root that the old root's keys
+/// signed replace the old one, and a root does not name its repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repository {
+    /// `/repo`: short-lived, for headends that reach the server.
+    Online,
+    /// `/offline`: long-lived, for what is carried by hand.
+    Offline,
+}
+
+impl Repository {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Online, Self::Offline];
+
+    /// For labels, key files and records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Offline => "offline",
+        }
+    }
+
+    /// The folder in the tree and in URLs.
+    #[must_use]
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Self::Online => "repo",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// TUF's four top-level roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Names the keys of all roles.
+    Root,
+    /// Names the files.
+    Targets,
+    /// Names the version of the targets metadata.
+    Snapshot,
+    /// Names the version of the snapshot, freshly.
+    Timestamp,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Root, Self::Targets, Self::Snapshot, Self::Timestamp];
+
+    /// TUF's word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Targets => "targets",
+            Self::Snapshot => "snapshot",
+            Self::Timestamp => "timestamp",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

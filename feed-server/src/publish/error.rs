@@ -1,0 +1,140 @@
+//! Why something could not be published.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bundles::index::{IndexError, PatternError};
+use bundles::name::BadName;
+use bundles::offline_zip::ZipError;
+use bundles::{Reason, Reasoned, Serial};
+
+use super::{Repository, Role};
+use crate::store::StoreError;
+
+/// Why something could not be published. What was published before is still served.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The file system said no.
+    #[error("cannot {act} {path}; check free space and permissions of the data directory")]
+    Io {
+        /// "write", "rename", …
+        act: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The root that headends hold is not of these keys.
+    #[error(
+        "the {repository} repository's root names other keys than {path} holds; restore the keys that belong to this data \
+         directory: headends trust no others"
+    )]
+    OtherKeys {
+        /// Whose root.
+        repository: Repository,
+        /// Where the keys are.
+        path: PathBuf,
+    },
+    /// A root that was kept cannot be read.
+    #[error("the {repository} repository's root in the catalog cannot be read; restore a backup")]
+    Root {
+        /// Whose root.
+        repository: Repository,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Metadata could not be signed.
+    #[error("the {role} metadata of the {repository} repository cannot be signed; report this as a defect")]
+    Sign {
+        /// Of which repository.
+        repository: Repository,
+        /// Which role.
+        role: Role,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Now, or an expiry that follows from it, is not a time.
+    #[error(
+        "the clock or a lifetime in the configuration is out of range; check this machine's time and [bundles] valid_for"
+    )]
+    Time(#[source] jiff::Error),
+    /// A file's name does not fit into metadata.
+    #[error("a file of release {serial} cannot be published under its name")]
+    Name {
+        /// Of which release.
+        serial: Serial,
+        /// What is wrong with it.
+        #[source]
+        source: BadName,
+    },
+    /// The index of a release cannot be rewritten.
+    #[error("the index of release {serial} cannot be rewritten for ISE; look at it with `feed-server inspect`")]
+    Index {
+        /// Of which release.
+        serial: Serial,
+        /// What is wrong with it.
+        #[source]
+        source: IndexError,
+    },
+    /// The index names an archive that its release does not have.
+    #[error(
+        "the index of release {serial} names {name}, which the release does not have; check [upstream.components], and \
+         look at the index with `feed-server inspect`"
+    )]
+    NotInRelease {
+        /// Of which release.
+        serial: Serial,
+        /// What the index names.
+        name: bundles::FileName,
+    },
+    /// A pattern of the configuration.
+    #[error("a pattern in [upstream.components] cannot be used")]
+    Pattern(#[source] PatternError),
+    /// A zip could not be written.
+    #[error("the zip of release {serial} cannot be made")]
+    Zip {
+        /// Of which release.
+        serial: Serial,
+        /// Why.
+        #[source]
+        source: ZipError,
+    },
+    /// No such release.
+    #[error("there is no release {serial}; `feed-server release list` shows those that are retained")]
+    NoRelease {
+        /// The number asked for.
+        serial: Serial,
+    },
+    /// The work was cut off inside this process.
+    #[error("publishing was cut off; the next run completes it")]
+    CutOff(#[source] tokio::task::JoinError),
+}
+
+impl Reasoned for PublishError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Io { .. } | Self::Root { .. } => Reason::Storage,
+            Self::Store(source) => source.reason(),
+            Self::OtherKeys { .. } => Reason::Signature,
+            Self::Sign { .. } | Self::CutOff(_) => Reason::Internal,
+            Self::Time(_) => Reason::Clock,
+            Self::Name { .. } | Self::NotInRelease { .. } => Reason::NotAFeed,
+            Self::Index { source, .. } => source.reason(),
+            Self::Pattern(_) => Reason::BadRequest,
+            Self::Zip { source, .. } => source.reason(),
+            Self::NoRelease { .. } => Reason::NotFound,
+        }
+    }
+}
+
+/// Makes the error of an act on a path.
+pub(super) fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
+    let path = path.to_owned();
+    move |source| PublishError::Io { act, path, source }
+}

@@ -1,0 +1,316 @@
+//! What is served: an immutable picture of the tree, by URL path. Requests are answered from it alone, so no path that a
+//! client makes up ever reaches the file system.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use bundles::{Digest, Manifest, Serial, TargetName};
+use bytes::Bytes;
+use jiff::Timestamp;
+use tough::schema::{Signed, Targets};
+
+use super::metadata::{self, Chain};
+use super::roots::Roots;
+use super::terms::Term;
+use super::tree::Tree;
+use super::{PublishError, Repository, Role, ZipOrigin, targets, vendor, zips};
+
+/// Metadata, manifests and indexes up to this size are held in memory: they are what clients poll. All releases of a large
+/// site have some megabytes of them.
+const IN_MEMORY: u64 = 1 << 20;
+
+/// What is served, at one moment.
+#[derive(Debug)]
+pub struct Published {
+    serial: Option<Serial>,
+    files: HashMap<String, Arc<Served>>,
+    roots: HashMap<Repository, Bytes>,
+    expiries: Vec<(Repository, Role, Timestamp)>,
+    next_due: Option<Timestamp>,
+}
+
+/// One file.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// Its bytes, or where they are.
+    pub body: Body,
+    /// In bytes.
+    pub length: u64,
+    /// Of the bytes.
+    pub sha256: Digest,
+    /// Strong: the digest in quotes.
+    pub etag: String,
+    /// The media type.
+    pub content_type: &'static str,
+    /// How long a cache may keep it.
+    pub cache: Cache,
+    /// When the file was made, whole seconds.
+    pub modified: Timestamp,
+    /// Who made it, where it is a zip.
+    pub zip_origin: Option<ZipOrigin>,
+}
+
+/// Where the bytes are.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// Here.
+    Memory(Bytes),
+    /// In the tree.
+    File(PathBuf),
+}
+
+/// How long a cache may keep a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cache {
+    /// The name stands for one content, for ever.
+    Immutable,
+    /// To be asked for again each time.
+    Revalidate,
+}
+
+impl Published {
+    /// Nothing.
+    pub(super) fn empty() -> Self {
+        let (files, roots, expiries) = (HashMap::new(), HashMap::new(), Vec::new());
+        Self { serial: None, files, roots, expiries, next_due: None }
+    }
+
+    /// The newest release that headends can get.
+    #[must_use]
+    pub fn serial(&self) -> Option<Serial> {
+        self.serial
+    }
+
+    /// The file at a URL path, such as `/repo/metadata/timestamp.json`.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&Arc<Served>> {
+        self.files.get(path)
+    }
+
+    /// Every URL path.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// When each role's metadata ends.
+    #[must_use]
+    pub fn expiries(&self) -> &[(Repository, Role, Timestamp)] {
+        &self.expiries
+    }
+
+    /// When something has to be signed anew; `None` where there is nothing signed yet.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.next_due
+    }
+
+    pub(super) fn root(&self, repository: Repository) -> Bytes {
+        self.roots.get(&repository).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn digests(&self) -> HashSet<Digest> {
+        self.files.values().map(|served| served.sha256).collect()
+    }
+
+    /// What the tree holds now, whatever the catalog says: after a crash, that is what was published before.
+    pub(super) fn of_tree(
+        tree: &Tree,
+        roots: &[(Repository, Roots)],
+        term: impl Fn(Repository, Role) -> Term,
+    ) -> Result<Self, PublishError> {
+        let mut picture = Picture { tree, files: HashMap::new(), manifests: HashMap::new() };
+        let mut published = Self::empty();
+        for (repository, roots) in roots {
+            let repository = *repository;
+            let root = roots.latest();
+            published.roots.insert(repository, Bytes::copy_from_slice(&root.bytes));
+            let mut expiries = vec![(Role::Root, root.signed.expires)];
+            picture.metadata(repository)?;
+            if let Some(chain) = Chain::read(tree, repository, &root.signed)? {
+                expiries.extend(chain.expiries());
+                picture.zips(&chain.targets.signed)?;
+                if repository == Repository::Online {
+                    published.serial = picture.serial_of(&chain.targets.signed);
+                }
+            }
+            for (role, expires) in expiries {
+                let due = term(repository, role).due_at(expires);
+                published.next_due = Some(published.next_due.map_or(due, |earlier: Timestamp| earlier.min(due)));
+                published.expiries.push((repository, role, expires));
+            }
+        }
+        picture.vendor_layout()?;
+        published.files = picture.files;
+        Ok(published)
+    }
+}
+
+/// A [`Published`] in the making.
+struct Picture<'a> {
+    tree: &'a Tree,
+    files: HashMap<String, Arc<Served>>,
+    /// By the digest of their bytes.
+    manifests: HashMap<Digest, Manifest>,
+}
+
+impl Picture<'_> {
+    /// A small file, read and hashed.
+    fn small(&mut self, path: &str, cache: Cache) -> Result<Option<Arc<Served>>, PublishError> {
+        let (Some(metadata), Some(bytes)) = (self.tree.metadata(path)?, self.tree.read(path)?) else { return Ok(None) };
+        let served = served(path, Digest::of(&bytes), bytes.len() as u64, cache, &metadata, Body::Memory(bytes.into()));
+        Ok(Some(self.add(path, served)))
+    }
+
+    /// A file whose digest is known, left where it is; `None` where the tree does not have it.
+    fn large(&mut self, path: &str, sha256: Digest, length: u64, cache: Cache) -> Result<Option<Served>, PublishError> {
+        let Some(metadata) = self.tree.metadata(path)?.filter(|metadata| metadata.len() == length) else {
+            return Ok(None);
+        };
+        Ok(Some(served(path, sha256, length, cache, &metadata, Body::File(self.tree.path(path)))))
+    }
+
+    fn add(&mut self, path: &str, served: Served) -> Arc<Served> {
+        let served = Arc::new(served);
+        self.files.insert(format!("/{path}"), served.clone());
+        served
+    }
+
+    /// A repository's metadata, and what any of its versions names.
+    fn metadata(&mut self, repository: Repository) -> Result<(), PublishError> {
+        let folder = metadata::folder(repository);
+        let names = self.tree.list(&folder)?;
+        for name in names.iter().filter(|name| name.ends_with(".json")) {
+            let cache = if name == "timestamp.json" { Cache::Revalidate } else { Cache::Immutable };
+            self.small(&format!("{folder}/{name}"), cache)?;
+        }
+        for version in metadata::numbered(&names, Role::Targets) {
+            let Some(served) = self.files.get(&format!("/{folder}/{version}.targets.json")) else { continue };
+            let Body::Memory(bytes) = &served.body else { continue };
+            // Damaged ones are no longer named by anything: publishing signs new ones.
+            if let Ok(targets) = serde_json::from_slice::<Signed<Targets>>(&bytes.clone()) {
+                self.targets(repository, &targets.signed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn targets(&mut self, repository: Repository, targets: &Targets) -> Result<(), PublishError> {
+        for (name, digest, length) in named(targets) {
+            let path = format!("{}/{}", targets::folder(repository), name.served_as(&digest));
+            if self.files.contains_key(&format!("/{path}")) {
+                continue;
+            }
+            let is_small = length <= IN_MEMORY && name.as_str().ends_with(".json");
+            if !is_small {
+                if let Some(served) = self.large(&path, digest, length, Cache::Immutable)? {
+                    self.add(&path, served);
+                }
+                continue;
+            }
+            let served = self.small(&path, Cache::Immutable)?.filter(|served| served.sha256 == digest);
+            let Some(served) = served else {
+                self.files.remove(&format!("/{path}"));
+                continue;
+            };
+            if let Body::Memory(bytes) = &served.body
+                && let Ok(manifest) = Manifest::from_json(bytes)
+            {
+                self.manifests.insert(digest, manifest);
+            }
+        }
+        Ok(())
+    }
+
+    /// The release that these targets call stable.
+    fn serial_of(&self, targets: &Targets) -> Option<Serial> {
+        let stable = TargetName::of_channel_stable();
+        let (_, digest, _) = named(targets).find(|(name, _, _)| *name == stable)?;
+        self.manifests.get(&digest).map(|manifest| manifest.serial)
+    }
+
+    /// The zips of all releases that these targets name.
+    fn zips(&mut self, targets: &Targets) -> Result<(), PublishError> {
+        let targets: HashMap<TargetName, (Digest, u64)> =
+            named(targets).map(|(name, digest, length)| (name, (digest, length))).collect();
+        let mut manifests: Vec<Manifest> = self.manifests.values().cloned().collect();
+        manifests.sort_by_key(|manifest| std::cmp::Reverse(manifest.serial));
+        let mut is_newest = true;
+        for manifest in manifests {
+            let name = zips::file_name(manifest.serial);
+            let suffix = format!("-{name}");
+            let zip = match &manifest.offline_zip {
+                Some(vendors) => Some((vendors.sha256, vendors.length)),
+                None => targets.iter().find(|(target, _)| target.as_str().ends_with(&suffix)).map(|(_, zip)| *zip),
+            };
+            let Some((sha256, length)) = zip else { continue };
+            let origin = Some(zips::origin(&manifest));
+            let Some(served) = self.large(&zips::path(&name), sha256, length, Cache::Immutable)? else { continue };
+            let served = Served { zip_origin: origin, ..served };
+            self.small(&format!("{}.sha256", zips::path(&name)), Cache::Immutable)?;
+            if std::mem::take(&mut is_newest) {
+                // The numbered file under the other name, so that its bytes are those of its ETag whatever happens to
+                // the link.
+                self.add(&zips::path(zips::NEWEST), Served { cache: Cache::Revalidate, ..served.clone() });
+                self.small(&format!("{}.sha256", zips::path(zips::NEWEST)), Cache::Revalidate)?;
+            }
+            self.add(&zips::path(&name), served);
+        }
+        Ok(())
+    }
+
+    fn vendor_layout(&mut self) -> Result<(), PublishError> {
+        let archives: Vec<(Serial, bundles::release::FileRef)> = self
+            .manifests
+            .values()
+            .flat_map(|manifest| manifest.components.iter().map(|released| (manifest.serial, released)))
+            .flat_map(|(serial, released)| released.files.iter().map(move |file| (serial, file.archive.clone())))
+            .collect();
+        for (serial, archive) in archives {
+            let path = vendor::archive(serial, &archive.name);
+            if let Some(served) = self.large(&path, archive.sha256, archive.length, Cache::Immutable)? {
+                self.add(&path, served);
+            }
+        }
+        self.small(vendor::INDEX, Cache::Revalidate)?;
+        Ok(())
+    }
+}
+
+/// The targets whose names are ours, which is all of them unless somebody else wrote the file.
+fn named(targets: &Targets) -> impl Iterator<Item = (TargetName, Digest, u64)> {
+    targets.targets.iter().filter_map(|(name, target)| {
+        let name = TargetName::parse(name.raw()).ok()?;
+        let digest = <[u8; 32]>::try_from(&*target.hashes.sha256).ok()?;
+        Some((name, Digest::from_bytes(digest), target.length))
+    })
+}
+
+fn served(path: &str, sha256: Digest, length: u64, cache: Cache, metadata: &fs::Metadata, body: Body) -> Served {
+    let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let modified = modified.and_then(|since| i64::try_from(since.as_secs()).ok());
+    Served {
+        body,
+        length,
+        sha256,
+        etag: format!("\"{sha256}\""),
+        content_type: content_type(path),
+        cache,
+        modified: modified.and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(Timestamp::UNIX_EPOCH),
+        zip_origin: None,
+    }
+}
+
+fn content_type(path: &str) -> &'static str {
+    let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    match extension.as_deref().unwrap_or_default() {
+        "json" => "application/json",
+        "xml" => "application/xml",
+        "gz" | "tgz" => "application/gzip",
+        "tar" => "application/x-tar",
+        "zip" => "application/zip",
+        "sha256" | "txt" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}

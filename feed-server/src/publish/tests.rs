@@ -1,0 +1,7 @@
+//! What is published, looked at as its readers do: through files, URL paths, and a TUF client that others wrote.
+
+mod keys;
+mod metadata;
+mod tree;
+mod vendor;
+mod zips;

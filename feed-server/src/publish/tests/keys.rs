@@ -1,0 +1,91 @@
+use std::collections::HashSet;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
+use bundles::Reasoned as _;
+
+use crate::publish::{KeyError, Keys, PublishError, Publisher, Repository};
+use crate::testing::{World, start};
+
+fn mode(path: &std::path::Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn keys_are_made_once_and_only_their_owner_can_read_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys");
+    let (keys, created) = Keys::open_or_create(&path).unwrap();
+    assert!(created);
+    assert_eq!(mode(&path), 0o700);
+    let facts = keys.fingerprints();
+    assert_eq!(facts.len(), 8);
+    assert!(facts.iter().all(|fact| mode(&fact.path) == 0o600));
+    let ids: HashSet<_> = facts.iter().map(|fact| &fact.key_id).collect();
+    let fingerprints: HashSet<_> = facts.iter().map(|fact| fact.fingerprint).collect();
+    assert_eq!((ids.len(), fingerprints.len()), (8, 8), "no key is used twice");
+
+    let (again, created) = Keys::open_or_create(&path).unwrap();
+    assert!(!created);
+    assert_eq!(again.fingerprints(), facts);
+}
+
+#[test]
+fn keys_that_a_killed_process_left_half_made_are_not_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, unfinished) = (directory.path().join("keys"), directory.path().join("keys.new"));
+    fs::create_dir(&unfinished).unwrap();
+    fs::write(unfinished.join("online-root.der"), b"half a k").unwrap();
+    let (keys, created) = Keys::open_or_create(&path).unwrap();
+    assert!(created && !unfinished.exists());
+    assert_eq!(keys.fingerprints().len(), 8);
+}
+
+#[test]
+fn a_set_of_keys_is_never_mended_by_making_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys");
+    let (keys, _) = Keys::open_or_create(&path).unwrap();
+    let one = keys.fingerprints()[3].path.clone();
+    let der = fs::read(&one).unwrap();
+
+    fs::remove_file(&one).unwrap();
+    assert!(matches!(Keys::open_or_create(&path), Err(KeyError::Missing { path }) if path == one));
+    fs::write(&one, b"no key").unwrap();
+    fs::set_permissions(&one, Permissions::from_mode(0o600)).unwrap();
+    assert!(matches!(Keys::open_or_create(&path), Err(KeyError::NotAKey { .. })));
+    fs::write(&one, &der).unwrap();
+    fs::set_permissions(&one, Permissions::from_mode(0o640)).unwrap();
+    assert!(matches!(Keys::open_or_create(&path), Err(KeyError::OpenToOthers { mode: 0o640, .. })));
+}
+
+#[test]
+fn debug_output_shows_no_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let (keys, _) = Keys::open_or_create(&directory.path().join("keys")).unwrap();
+    let shown = format!("{keys:?}");
+    let seed = fs::read(&keys.fingerprints()[0].path).unwrap()[16..].to_vec();
+    assert!(!shown.contains(&hex::encode(&seed)) && !shown.contains(&format!("{seed:?}")), "{shown}");
+}
+
+#[tokio::test]
+async fn other_keys_than_those_of_the_root_are_refused_even_where_the_catalog_was_lost() {
+    let mut world = World::new();
+    world.publish_next().await;
+    let (other, _) = Keys::open_or_create(&world.directory.path().join("other")).unwrap();
+    let World { directory, config, store, publisher, .. } = world;
+    drop(publisher);
+    let data = config.data.directory.clone();
+    let refused = Publisher::open(store.clone(), &data, &config, other.clone(), start()).unwrap_err();
+    assert!(matches!(refused, PublishError::OtherKeys { repository: Repository::Online, .. }));
+    assert!(refused.whole_message().contains("restore the keys"), "{refused}");
+
+    drop(store);
+    fs::remove_dir_all(data.join("catalog")).unwrap();
+    let store = crate::store::Store::open(&data).unwrap();
+    let refused = Publisher::open(store.clone(), &data, &config, other, start()).unwrap_err();
+    assert!(matches!(refused, PublishError::OtherKeys { .. }));
+    let (own, _) = Keys::open_or_create(&data.join("keys")).unwrap();
+    Publisher::open(store, &data, &config, own, start()).unwrap();
+    drop(directory);
+}
