@@ -126,7 +126,6 @@ impl Local {
             None => None,
         };
         Ok(Settings {
-            side: enrolment.repository,
             location: Location::new(&server, enrolment.repository),
             id: self.config.headend.id.clone().unwrap_or(enrolment.id),
             rhythm: self.config.schedule,
@@ -150,9 +149,7 @@ pub struct Settings {
     pub paths: Paths,
     /// The server's base URL.
     pub server: Url,
-    /// Which of its repositories.
-    pub side: Side,
-    /// Where that is.
+    /// The repository on it.
     pub location: Location,
     /// This headend's name there.
     pub id: HeadendId,

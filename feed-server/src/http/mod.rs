@@ -1,1 +1,3 @@
 //! The server's HTTP: router, routes, authentication, errors.
+
+pub mod content;

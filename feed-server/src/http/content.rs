@@ -1,0 +1,182 @@
+//! The public content: `/repo`, `/offline` and the vendor's layout, answered from one immutable picture of the tree.
+//!
+//! No path of a request ever reaches the file system: what is not in the picture is not there.
+
+mod conditions;
+mod range;
+mod stream;
+
+use std::sync::Arc;
+
+use actix_web::body::SizedStream;
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use arc_swap::ArcSwap;
+use bundles::Reason;
+use futures_util::stream::empty;
+
+use self::conditions::{Outcome, http_date};
+use self::range::{Part, Wanted};
+use crate::publish::{Body, Cache, Published, Served, ZipOrigin};
+
+/// `web/secure/spa/posture-update.xml`: the one that is there as soon as there is a release.
+const INDEX: &str = "/web/secure/spa/posture-update.xml";
+
+/// How long an ISE node is asked to wait where there is no release yet: a first sync takes minutes.
+const RETRY_AFTER_SECONDS: &str = "120";
+
+/// Whose name says that it stands for one content (a digest, a version, a release number).
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
+/// May be kept, and is to be asked for again each time.
+const REVALIDATE: &str = "no-cache";
+
+/// Who made a zip: `vendor`, or `built-from-feed`.
+pub(crate) const ZIP_ORIGIN_HEADER: &str = "posture-feed-zip-origin";
+
+/// The routes. They need `web::Data<ArcSwap<Published>>` and answer GET and HEAD.
+pub fn configure(cfg: &mut web::ServiceConfig) {
+    // Templates that are worth counting apart come first; the last ones catch what is missing.
+    for template in [
+        "/repo/metadata/{file}",
+        "/repo/targets/{file}",
+        "/offline/metadata/{file}",
+        "/offline/targets/{file}",
+        "/offline/{file}",
+        INDEX,
+        "/web/secure/spa/r/{serial}/{file}",
+        "/repo/{path:.*}",
+        "/offline/{path:.*}",
+        "/web/secure/spa/{path:.*}",
+    ] {
+        cfg.service(
+            web::resource(template)
+                .route(web::get().to(get))
+                .route(web::head().to(get))
+                .default_service(web::to(other_method)),
+        );
+    }
+}
+
+async fn get(request: HttpRequest, published: web::Data<ArcSwap<Published>>) -> HttpResponse {
+    let published = published.load_full();
+    let path = request.path();
+    // `+` is the one character of our names that some clients escape without need.
+    let found = match published.get(path) {
+        None if path.contains('%') => published.get(&path.replace("%2B", "+").replace("%2b", "+")),
+        found => found,
+    };
+    match found {
+        Some(served) => answer(&request, served).await,
+        None => missing(path, &published),
+    }
+}
+
+async fn answer(request: &HttpRequest, served: &Arc<Served>) -> HttpResponse {
+    match conditions::evaluate(request.headers(), &served.etag, served.modified) {
+        Outcome::Failed => {
+            return problem(StatusCode::PRECONDITION_FAILED, Reason::BadRequest, "The file is another one by now.");
+        }
+        Outcome::NotModified => return with_validators(StatusCode::NOT_MODIFIED, served).finish(),
+        Outcome::Send => {}
+    }
+    // Ranges are defined for GET alone (RFC 9110, section 14.2).
+    let wanted = if request.method() == Method::GET {
+        conditions::range(request.headers(), &served.etag, served.modified)
+            .map_or(Wanted::Whole, |header| range::parse(header, served.length))
+    } else {
+        Wanted::Whole
+    };
+    let (status, part) = match wanted {
+        Wanted::Whole => (StatusCode::OK, Part { first: 0, length: served.length }),
+        Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
+        Wanted::Unsatisfiable => {
+            let mut response =
+                problem(StatusCode::RANGE_NOT_SATISFIABLE, Reason::BadRequest, "The file is shorter than the range.");
+            if let Ok(range) = header::HeaderValue::from_str(&format!("bytes */{}", served.length)) {
+                response.headers_mut().insert(header::CONTENT_RANGE, range);
+            }
+            return response;
+        }
+    };
+    let mut response = with_validators(status, served);
+    response.insert_header((header::CONTENT_TYPE, served.content_type));
+    response.insert_header((header::ACCEPT_RANGES, "bytes"));
+    if status == StatusCode::PARTIAL_CONTENT {
+        response.insert_header((header::CONTENT_RANGE, part.content_range(served.length)));
+    }
+    if request.method() == Method::HEAD {
+        // A stream that is never read: only its length counts.
+        return response.body(SizedStream::new(part.length, empty::<Result<_, std::io::Error>>()));
+    }
+    match &served.body {
+        Body::Memory(bytes) => response.body(part.of(bytes)),
+        Body::File(path) => match stream::open(path.clone(), served.length, part).await {
+            Ok(body) => response.body(body),
+            Err(error) => unreadable(served, &error),
+        },
+    }
+}
+
+fn with_validators(status: StatusCode, served: &Served) -> HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    let cache = match served.cache {
+        Cache::Immutable => IMMUTABLE,
+        Cache::Revalidate => REVALIDATE,
+    };
+    response.insert_header((header::ETAG, served.etag.as_str()));
+    response.insert_header((header::LAST_MODIFIED, http_date(served.modified)));
+    response.insert_header((header::CACHE_CONTROL, cache));
+    if let Some(origin) = served.zip_origin {
+        let origin = match origin {
+            ZipOrigin::Vendor => "vendor",
+            ZipOrigin::BuiltFromFeed => "built-from-feed",
+        };
+        response.insert_header((ZIP_ORIGIN_HEADER, origin));
+    }
+    response
+}
+
+/// A file of the picture that cannot be read: gone with its release a moment ago, or damage.
+fn unreadable(served: &Served, error: &std::io::Error) -> HttpResponse {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return problem(StatusCode::NOT_FOUND, Reason::NotFound, Reason::NotFound.sentence());
+    }
+    tracing::error!(sha256 = %served.sha256, %error, "a published file cannot be read; check the disk");
+    problem(StatusCode::INTERNAL_SERVER_ERROR, Reason::Storage, Reason::Storage.sentence())
+}
+
+fn missing(path: &str, published: &Published) -> HttpResponse {
+    let detail = match (path, published.serial()) {
+        (INDEX | "/offline/posture-offline.zip", None) => "There is no release yet; ask again after the first update.",
+        (INDEX, Some(_)) => {
+            "There is a release, but no index for it here; [serve] public_url has to say what this server is called."
+        }
+        ("/offline/posture-offline.zip", Some(_)) => "The zip of the first release is being built; ask again soon.",
+        _ => return problem(StatusCode::NOT_FOUND, Reason::NotFound, Reason::NotFound.sentence()),
+    };
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, Reason::NotFound, detail);
+    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    response
+}
+
+async fn other_method() -> HttpResponse {
+    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, Reason::BadRequest, "Only GET and HEAD are known here.");
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+/// `application/problem+json` (RFC 9457).
+fn problem(status: StatusCode, reason: Reason, detail: &str) -> HttpResponse {
+    let body = serde_json::json!({
+        "status": status.as_u16(),
+        "title": status.canonical_reason().unwrap_or_default(),
+        "reason": reason,
+        "detail": detail,
+    });
+    HttpResponse::build(status)
+        .insert_header((header::CONTENT_TYPE, "application/problem+json"))
+        // A cache must not go on saying that the next root is not there once it is.
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(body.to_string())
+}

@@ -1,0 +1,137 @@
+//! Conditional requests (RFC 9110, section 13).
+
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::{DateTimeParser, DateTimePrinter};
+
+/// What to do with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Answer it.
+    Send,
+    /// The client has it: 304.
+    NotModified,
+    /// The client wanted another one: 412.
+    Failed,
+}
+
+/// In the order of RFC 9110, section 13.2.2.
+///
+/// Dates are compared for equality, as nginx does by default, and not for order: an index that went back to an older
+/// release has an older date, and is another one all the same.
+pub(super) fn evaluate(headers: &HeaderMap, etag: &str, modified: Timestamp) -> Outcome {
+    if headers.contains_key(header::IF_MATCH) {
+        if !lists(headers, &header::IF_MATCH, |tag| tag == etag) {
+            return Outcome::Failed;
+        }
+    } else if text(headers, &header::IF_UNMODIFIED_SINCE).and_then(date).is_some_and(|date| date != modified) {
+        return Outcome::Failed;
+    }
+    let has = if headers.contains_key(header::IF_NONE_MATCH) {
+        // Weak comparison: caches that compress make a strong tag weak.
+        lists(headers, &header::IF_NONE_MATCH, |tag| tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    } else {
+        text(headers, &header::IF_MODIFIED_SINCE).and_then(date) == Some(modified)
+    };
+    if has { Outcome::NotModified } else { Outcome::Send }
+}
+
+/// The `Range` header, unless its `If-Range` is about other content.
+pub(super) fn range<'a>(headers: &'a HeaderMap, etag: &str, modified: Timestamp) -> Option<&'a str> {
+    let range = text(headers, &header::RANGE)?;
+    if !headers.contains_key(header::IF_RANGE) {
+        return Some(range);
+    }
+    let condition = text(headers, &header::IF_RANGE)?.trim();
+    (condition == etag || date(condition) == Some(modified)).then_some(range)
+}
+
+/// For `Last-Modified`.
+pub(super) fn http_date(timestamp: Timestamp) -> String {
+    DateTimePrinter::new().timestamp_to_rfc9110_string(&timestamp).unwrap_or_default()
+}
+
+fn date(text: &str) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(text.trim()).ok()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Whether a list of entity tags has `*` or one that fits. Ours hold no comma, so a tag with one in it does no harm.
+fn lists(headers: &HeaderMap, name: &HeaderName, fits: impl Fn(&str) -> bool) -> bool {
+    headers
+        .get_all(name)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || fits(tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    const TAG: &str = "\"abc\"";
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+    fn modified() -> Timestamp {
+        Timestamp::from_second(784_111_777).unwrap()
+    }
+
+    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name.clone(), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn dates_are_written_as_http_writes_them() {
+        assert_eq!(http_date(modified()), DATE);
+        assert_eq!(date(DATE), Some(modified()));
+    }
+
+    #[test]
+    fn each_condition_alone_and_in_its_order() {
+        use header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+        for (pairs, outcome) in [
+            (vec![], Outcome::Send),
+            (vec![(IF_NONE_MATCH, TAG)], Outcome::NotModified),
+            (vec![(IF_NONE_MATCH, "*")], Outcome::NotModified),
+            (vec![(IF_NONE_MATCH, "\"x\", W/\"abc\" ,\"y\"")], Outcome::NotModified),
+            (vec![(IF_NONE_MATCH, "\"x\""), (IF_NONE_MATCH, TAG)], Outcome::NotModified),
+            (vec![(IF_NONE_MATCH, "\"x\"")], Outcome::Send),
+            (vec![(IF_NONE_MATCH, "abc")], Outcome::Send),
+            (vec![(IF_MODIFIED_SINCE, DATE)], Outcome::NotModified),
+            (vec![(IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:38 GMT")], Outcome::Send),
+            (vec![(IF_MODIFIED_SINCE, "yesterday")], Outcome::Send),
+            // The tag is more precise than the date, so the date is not looked at.
+            (vec![(IF_NONE_MATCH, "\"x\""), (IF_MODIFIED_SINCE, DATE)], Outcome::Send),
+            (vec![(IF_MATCH, TAG)], Outcome::Send),
+            (vec![(IF_MATCH, "*")], Outcome::Send),
+            (vec![(IF_MATCH, "W/\"abc\"")], Outcome::Failed),
+            (vec![(IF_MATCH, "\"x\""), (IF_NONE_MATCH, TAG)], Outcome::Failed),
+            (vec![(IF_UNMODIFIED_SINCE, DATE)], Outcome::Send),
+            (vec![(IF_UNMODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:36 GMT")], Outcome::Failed),
+        ] {
+            assert_eq!(evaluate(&headers(&pairs), TAG, modified()), outcome, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_of_other_content_is_not_answered_with_a_part() {
+        use header::{IF_RANGE, RANGE};
+        let range_if = |condition: &str| {
+            let headers = headers(&[(RANGE, "bytes=0-1"), (IF_RANGE, condition)]);
+            range(&headers, TAG, modified()).is_some()
+        };
+        assert!(range_if(TAG) && range_if(DATE));
+        assert!(!range_if("\"x\"") && !range_if("W/\"abc\"") && !range_if("Sun, 06 Nov 1994 08:49:38 GMT"));
+        assert!(range(&headers(&[(RANGE, "bytes=0-1")]), TAG, modified()).is_some());
+    }
+}
