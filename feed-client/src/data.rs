@@ -1,13 +1,15 @@
 //! Where things lie.
 //!
 //! The data directory holds what the client must not lose: `state.json`, `enrolment.json`, `root.json` (the pinned
-//! root), `token`, `tuf/` (verified metadata, the floor against rollback), `lock`, `run.lock`. The apply directory, by
+//! root), `token`, `tuf/<repository>/` (verified metadata, the floor against rollback), `lock`, `run.lock`. The apply directory, by
 //! default the same one, holds what others read: `current`, `releases/<serial>/`, `policy/`; and `.staging/`, which
 //! belongs to the run that is going on.
 
 use std::path::{Path, PathBuf};
 
 use bundles::Serial;
+
+use crate::repository::Side;
 
 /// The paths of both directories.
 #[derive(Debug, Clone)]
@@ -71,10 +73,10 @@ impl Paths {
         self.data.join("root.json")
     }
 
-    /// Verified metadata.
+    /// Verified metadata, of each repository by itself: enrolling with the other one and back loses no floor.
     #[must_use]
-    pub fn metadata(&self) -> PathBuf {
-        self.data.join("tuf")
+    pub fn metadata(&self, side: Side) -> PathBuf {
+        self.data.join("tuf").join(side.path())
     }
 
     /// Whether default policies were created; see [`crate::apply::defaults`].

@@ -126,6 +126,7 @@ impl Local {
             None => None,
         };
         Ok(Settings {
+            side: enrolment.repository,
             location: Location::new(&server, enrolment.repository),
             id: self.config.headend.id.clone().unwrap_or(enrolment.id),
             rhythm: self.config.schedule,
@@ -149,7 +150,9 @@ pub struct Settings {
     pub paths: Paths,
     /// The server's base URL.
     pub server: Url,
-    /// The repository on it.
+    /// Which of its repositories.
+    pub side: Side,
+    /// Where that is.
     pub location: Location,
     /// This headend's name there.
     pub id: HeadendId,

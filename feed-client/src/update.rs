@@ -221,7 +221,7 @@ impl Updater<'_> {
         let paths = &self.settings.paths;
         self.heal(state).await?;
         let now = self.edge.now();
-        let store = Store::open(&paths.metadata());
+        let store = Store::open(&paths.metadata(self.settings.side));
         let (http, location) = (&self.settings.http, &self.settings.location);
         let mut repository = Repository::refresh(http, location, &self.settings.pinned_root, &store, now).await?;
         state.root = Some(repository.root());

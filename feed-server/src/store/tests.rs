@@ -211,6 +211,11 @@ fn releases_come_newest_first_and_their_numbers_stay_used() {
         [validator("https://h/256")],
         "each release's take the place of the last's"
     );
+    for urls in [&["https://h/a", "https://h/b"][..], &["https://h/b"], &["https://h/256"]] {
+        let validators: Vec<_> = urls.iter().map(|url| validator(url)).collect();
+        store.put_validators(&validators).unwrap();
+        assert_eq!(store.validators().unwrap(), validators);
+    }
     let mut batch = Batch::new();
     batch.remove_release(Serial::new(256).unwrap());
     store.commit(batch).unwrap();

@@ -133,6 +133,18 @@ impl Store {
         Ok(batch)
     }
 
+    /// Puts `validators` in place of all that there were, where they differ: most runs hear what they heard before.
+    ///
+    /// # Errors
+    /// As above; or the catalog cannot be written.
+    pub fn put_validators(&self, validators: &[Validator]) -> Result<(), StoreError> {
+        let known = self.validators()?;
+        if known.len() == validators.len() && validators.iter().all(|validator| known.contains(validator)) {
+            return Ok(());
+        }
+        self.commit(self.validators_batch(validators)?)
+    }
+
     /// What upstream said of the URLs of its feed.
     ///
     /// # Errors

@@ -90,8 +90,8 @@ pub enum Looked {
         received_bytes: u64,
         /// Upstream's `Date` less the local clock, seconds.
         clock_offset: Option<i64>,
-        /// What to send as conditions next time, in place of what was known: the same content may have got another
-        /// `ETag`.
+        /// What to send as conditions next time, to be kept in place of what was known: the same content may have got
+        /// another `ETag`.
         validators: Vec<Validator>,
     },
     /// Something is new, or the store lacks something.

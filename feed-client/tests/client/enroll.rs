@@ -1,0 +1,83 @@
+//! `feed-client enroll`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::origin::Origin;
+use crate::world::{TOKEN, World, release, text};
+
+#[test]
+fn it_keeps_whichever_repository_the_root_opens() {
+    let mut world = World::new();
+    let mut offline = Origin::new("offline");
+    offline.add(&release(1));
+    offline.publish(&world.server);
+    for (origin, side) in [(&world.origin, "repo"), (&offline, "offline")] {
+        let root = world.path("some-root.json");
+        fs::write(&root, origin.root_file()).unwrap();
+        let facts = world.ok(&["enroll", "--server", &world.server.url, "--root", text(&root), "--id", "vpn-1"]);
+        assert_eq!(facts["repository"], side);
+        assert_eq!(facts["reports"], false);
+        assert_eq!(world.ok(&["update"])["serial"], 1);
+        assert!(world.reports().is_empty(), "nobody to report as");
+    }
+    // The floor of release numbers is one for both.
+    world.publish(&release(3));
+    let (online_root, offline_root) = (world.path("root.json"), world.path("some-root.json"));
+    world.ok(&["enroll", "--server", &world.server.url, "--root", text(&online_root)]);
+    assert_eq!(world.ok(&["update"])["serial"], 3);
+    let enroll = ["enroll", "--server", &world.server.url, "--root", text(&offline_root)];
+    world.ok(&enroll);
+    assert_eq!(world.refuses(&["update"]), (12, "rollback".to_owned()));
+    world.ok(&[&enroll[..], &["--forget-release-numbers"]].concat());
+    assert_eq!(world.ok(&["update"])["serial"], 1);
+}
+
+#[test]
+fn the_token_is_its_owners_alone() {
+    let world = World::enrolled();
+    let token = world.data("token");
+    assert_eq!(fs::read_to_string(&token).unwrap(), TOKEN);
+    assert_eq!(fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o600);
+    let status = world.ok(&["status"]);
+    assert_eq!(status["headend"], "vpn-1");
+    assert_eq!(status["repository"], "repo");
+}
+
+#[test]
+fn a_root_is_needed_and_must_be_the_servers() {
+    let world = World::new();
+    let server = &world.server.url;
+    let (code, reason, message) = world.fails(&["enroll", "--server", server]);
+    assert_eq!((code, reason.as_str()), (2, "bad_request"));
+    assert!(message.contains("--root FILE is needed"), "{message}");
+
+    let another = world.path("another.json");
+    fs::write(&another, Origin::new("repo").root_file()).unwrap();
+    let enroll = |root: &str| world.fails(&["enroll", "--server", server, "--root", root]);
+    let (code, reason, _) = enroll(text(&another));
+    assert_eq!((code, reason.as_str()), (12, "signature"));
+
+    fs::write(&another, "<html>").unwrap();
+    let (code, reason, _) = enroll(text(&another));
+    assert_eq!((code, reason.as_str()), (2, "bad_request"));
+    assert_eq!(enroll("/nowhere/root.json").0, 15);
+    assert!(!world.data("enrolment.json").exists());
+
+    let (code, reason, _) = world.fails(&["update"]);
+    assert_eq!((code, reason.as_str()), (2, "bad_request"));
+}
+
+#[test]
+fn a_configuration_with_mistakes_names_them_all() {
+    let world = World::enrolled();
+    world.configure("[server]\nurl = \"nonsense\"\n[apply]\nkeep = 3\nkeep_releases = 0\n");
+    let (code, reason, message) = world.fails(&["update"]);
+    assert_eq!((code, reason.as_str()), (2, "bad_request"));
+    for expected in ["line 2: `server.url`", "line 4: unknown key `apply.keep`", "line 5: `apply.keep_releases`"] {
+        assert!(message.contains(expected), "{message}");
+    }
+    let (code, _, message) = world.fails(&["update", "--config", "/nowhere/feed-client.toml"]);
+    assert_eq!(code, 2);
+    assert!(message.contains("/nowhere/feed-client.toml"), "{message}");
+}

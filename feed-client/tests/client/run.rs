@@ -1,0 +1,176 @@
+//! `feed-client run`: polls by itself, at once on SIGHUP, ends on SIGTERM; and one instance at a time.
+
+use std::fs;
+use std::io::Read as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::server::Fault;
+use crate::world::{World, release};
+
+/// What must come about comes about within this time, on a machine that has other things to do too.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+struct Running(Child);
+
+impl Running {
+    fn start(world: &World) -> Self {
+        Self(world.command().arg("run").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.0.id().try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+
+    /// Ends it as a service manager does; its log.
+    fn end(mut self) -> String {
+        self.signal(Signal::TERM);
+        assert!(self.0.wait().unwrap().success());
+        let mut log = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        log
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < DEADLINE, "waited in vain: {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn it_polls_right_away_and_on_sighup_and_ends_on_sigterm() {
+    let mut world = World::enrolled();
+    world.configure("[schedule]\nevery = \"2h\"\njitter = \"0s\"\n");
+    let running = Running::start(&world);
+    wait_until("the first poll", || world.current() == Some(1));
+    wait_until("its report", || world.reports().iter().any(|report| report.next_poll.is_some()));
+    world.publish(&release(2));
+    running.signal(Signal::HUP);
+    wait_until("the poll that was asked for", || world.current() == Some(2));
+    wait_until("its report", || !world.reports().is_empty());
+    let status = world.ok(&["status"]);
+    assert!(status["next_poll"].is_string(), "{status}");
+    let log = running.end();
+    for line in ["Starting posture update", "Completed posture update", "run_id="] {
+        assert!(log.contains(line), "{line:?} is not in: {log}");
+    }
+    assert!(!log.contains(crate::world::TOKEN));
+}
+
+#[test]
+fn it_polls_again_after_the_interval() {
+    let mut world = World::enrolled();
+    world.configure("[schedule]\nevery = \"1s\"\njitter = \"0s\"\n");
+    let _running = Running::start(&world);
+    wait_until("the first poll", || world.current() == Some(1));
+    world.publish(&release(2));
+    wait_until("the second one", || world.current() == Some(2));
+}
+
+#[test]
+fn it_leaves_a_held_release_alone_until_a_newer_one_comes() {
+    let mut world = World::enrolled();
+    world.publish(&release(2));
+    world.ok(&["update"]);
+    world.publish(&release(3));
+    world.ok(&["update"]);
+    world.ok(&["rollback"]);
+    world.configure("[schedule]\nevery = \"1s\"\njitter = \"0s\"\n");
+    world.server.take_requests();
+    let running = Running::start(&world);
+    let mut polls = 0;
+    wait_until("three polls", || {
+        polls += world.reports().len();
+        polls >= 3
+    });
+    assert_eq!(world.current(), Some(2));
+    world.publish(&release(4));
+    wait_until("the newer release", || world.current() == Some(4));
+    // The report comes after the hold was taken away.
+    wait_until("the report", || world.reports().iter().any(|report| report.serial.is_some_and(|s| s.get() == 4)));
+    assert_eq!(world.ok(&["status"])["held"], serde_json::Value::Null);
+    running.end();
+}
+
+#[test]
+fn a_release_that_the_hook_refused_is_not_tried_again_by_the_timer_and_stays_reported() {
+    let mut world = World::enrolled();
+    world.ok(&["update"]);
+    world.hook("echo x >> calls; exit 1", "[schedule]\nevery = \"1s\"\njitter = \"0s\"\n");
+    world.publish(&release(2));
+    world.server.take_requests();
+    let running = Running::start(&world);
+    let mut reports = Vec::new();
+    wait_until("four reports", || {
+        reports.extend(world.reports());
+        reports.len() >= 4
+    });
+    for report in &reports {
+        assert_eq!(report.serial.unwrap().get(), 1);
+        assert_eq!(report.last_failure.as_ref().unwrap().reason, bundles::Reason::HookFailed);
+    }
+    running.end();
+    assert_eq!(fs::read_to_string(world.path("calls")).unwrap(), "x\n");
+}
+
+#[test]
+fn a_hanging_hook_does_not_outlive_the_client() {
+    let world = World::enrolled();
+    world.hook("echo $$ > pid; exec sleep 1000", "[schedule]\njitter = \"0s\"\n");
+    let running = Running::start(&world);
+    let pid = world.path("pid");
+    wait_until("the hook", || fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n')));
+    running.end();
+    let pid: i32 = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+    let gone = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    };
+    wait_until("the hook's end", gone);
+    // The switch was not kept; the next run asks the hook again.
+    world.hook("true", "");
+    world.ok(&["update"]);
+    assert_eq!(world.current(), Some(1));
+}
+
+#[test]
+fn only_one_is_at_work_at_a_time() {
+    let world = World::enrolled();
+    world.hook("echo > hooked; while test ! -e go; do :; done", "[schedule]\njitter = \"0s\"\n");
+    let running = Running::start(&world);
+    wait_until("the hook", || world.path("hooked").exists());
+    let (code, reason, _) = world.fails(&["update"]);
+    assert_eq!((code, reason.as_str()), (16, "busy"));
+    assert_eq!(world.fails(&["rollback"]).0, 16);
+    assert_eq!(world.fails(&["run"]).0, 16);
+    assert_eq!(world.ok(&["status"])["last_status"]["status"], "running");
+    fs::write(world.path("go"), "").unwrap();
+    wait_until("the end of the update", || world.ok(&["status"])["last_status"]["status"] == "successful");
+    running.end();
+}
+
+#[test]
+fn it_survives_a_server_that_is_away() {
+    let mut world = World::enrolled();
+    world.configure("[schedule]\nevery = \"1s\"\njitter = \"0s\"\n");
+    world.server.break_at("timestamp.json", Fault::Status(503));
+    let running = Running::start(&world);
+    wait_until("a failure", || world.ok(&["status"])["last_status"]["status"] == "failed");
+    world.server.mend();
+    wait_until("the retry", || world.current() == Some(1));
+    world.publish(&release(2));
+    wait_until("the next poll", || world.current() == Some(2));
+    running.end();
+}
