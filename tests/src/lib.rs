@@ -4,3 +4,4 @@
 pub mod lab;
 pub mod peers;
 pub mod shared;
+pub mod world;

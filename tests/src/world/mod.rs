@@ -1,0 +1,230 @@
+//! The world: the real programs, set up around a lab upstream in a directory of their own, with everything that
+//! scenarios do to them. It drives programs, HTTP and files, and ends them all by their ids when it is dropped.
+//!
+//! ```no_run
+//! # async fn scenario() -> anyhow::Result<()> {
+//! use tests::world::World;
+//!
+//! let world = World::builder().headends(2).build().await?;
+//! world.feed_server(["sync"]).await?.success()?;
+//! world.enroll_all().await?;
+//! world.headend(0).client(["update"]).await?.success()?;
+//! # Ok(()) }
+//! ```
+
+mod binaries;
+mod headend;
+mod metrics;
+mod program;
+mod server;
+mod wait;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use bundles::fake::Options;
+use tempfile::TempDir;
+
+pub use binaries::{Binaries, binaries};
+pub use headend::Headend;
+pub use metrics::{Metrics, Sample};
+pub use program::{Invocation, Output, Running};
+pub use rustix::process::Signal;
+pub use wait::{DEADLINE, wait_for, wait_until};
+
+use crate::lab::{LabBuilder, LabUpstream};
+
+/// The variable that makes both programs die at a point (debug builds only).
+const CRASH_AT: &str = "POSTURE_FEED_CRASH_AT";
+
+/// What a world is to be; see [`World::builder`].
+#[derive(Debug)]
+pub struct WorldBuilder {
+    upstream: Option<LabBuilder>,
+    headends: usize,
+    settings: toml::Table,
+    metrics_listener: bool,
+    serving: bool,
+}
+
+impl WorldBuilder {
+    /// This upstream instead of one with a small feed.
+    #[must_use]
+    pub fn upstream(mut self, upstream: LabBuilder) -> Self {
+        self.upstream = Some(upstream);
+        self
+    }
+
+    /// No upstream: for relays and imports.
+    #[must_use]
+    pub fn without_upstream(mut self) -> Self {
+        self.upstream = None;
+        self.set("upstream", "kind", "none")
+    }
+
+    /// How many headends there are; they are enrolled by [`World::enroll`].
+    #[must_use]
+    pub fn headends(mut self, count: usize) -> Self {
+        self.headends = count;
+        self
+    }
+
+    /// Sets a key of the server's configuration, such as `("data", "retain_releases", 2)`.
+    #[must_use]
+    pub fn set(mut self, section: &str, key: &str, value: impl Into<toml::Value>) -> Self {
+        server::set(&mut self.settings, section, key, value.into());
+        self
+    }
+
+    /// Gives `/metrics` and health a listener of their own.
+    #[must_use]
+    pub fn metrics_listener(mut self) -> Self {
+        self.metrics_listener = true;
+        self
+    }
+
+    /// Leaves the server stopped: for scenarios that begin with commands of their own.
+    #[must_use]
+    pub fn stopped(mut self) -> Self {
+        self.serving = false;
+        self
+    }
+
+    /// Makes it. The server listens when this returns, unless it was to be [`WorldBuilder::stopped`].
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub async fn build(self) -> Result<World> {
+        let binaries = binaries().await?.clone();
+        let directory = tempfile::Builder::new().prefix("posture-feed-world-").tempdir()?;
+        let upstream = self.upstream.map(LabBuilder::start).transpose()?;
+        let mut settings = self.settings;
+        if let Some(lab) = &upstream {
+            lab.write_ca(&directory.path().join(server::CA))?;
+            server::set_missing(&mut settings, "upstream", "url", lab.url().as_str().into());
+            server::set_missing(&mut settings, "upstream", "trust_anchors", vec![server::CA].into());
+        }
+        server::set_missing(&mut settings, "listen", "address", "127.0.0.1:0".into());
+        if self.metrics_listener {
+            server::set_missing(&mut settings, "listen", "metrics_address", "127.0.0.1:0".into());
+        }
+        server::set_missing(&mut settings, "data", "directory", "data".into());
+        let headends = (1..=self.headends)
+            .map(|number| {
+                let id = format!("headend-{number}");
+                Headend::new(id.clone(), directory.path().join(id), binaries.feed_client.clone())
+            })
+            .collect::<Result<_>>()?;
+        let mut world =
+            World { server: None, listening: None, settings, crash_at: None, headends, upstream, binaries, directory };
+        world.write_config()?;
+        if self.serving {
+            world.start_server().await?;
+        }
+        Ok(world)
+    }
+}
+
+/// The programs, the upstream, and the directory they live in. Fields are dropped in this order: the programs end before
+/// the upstream, and the directory goes last.
+#[derive(Debug)]
+pub struct World {
+    server: Option<Running>,
+    listening: Option<server::Listening>,
+    settings: toml::Table,
+    crash_at: Option<String>,
+    headends: Vec<Headend>,
+    upstream: Option<LabUpstream>,
+    binaries: Binaries,
+    directory: TempDir,
+}
+
+impl World {
+    /// A small feed upstream, one server on free ports of this machine, no headends.
+    #[must_use]
+    pub fn builder() -> WorldBuilder {
+        WorldBuilder {
+            upstream: Some(LabUpstream::builder().options(Options::small())),
+            headends: 0,
+            settings: toml::Table::new(),
+            metrics_listener: false,
+            serving: true,
+        }
+    }
+
+    /// The directory that everything is in.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The upstream.
+    ///
+    /// # Panics
+    /// The world was built without one.
+    #[must_use]
+    pub fn upstream(&self) -> &LabUpstream {
+        self.upstream.as_ref().expect("this world was built without an upstream")
+    }
+
+    /// A headend, counted from 0.
+    ///
+    /// # Panics
+    /// There are fewer.
+    #[must_use]
+    pub fn headend(&self, number: usize) -> &Headend {
+        &self.headends[number]
+    }
+
+    /// A headend, to set its crash point.
+    ///
+    /// # Panics
+    /// There are fewer.
+    #[must_use]
+    pub fn headend_mut(&mut self, number: usize) -> &mut Headend {
+        &mut self.headends[number]
+    }
+
+    /// Every headend.
+    #[must_use]
+    pub fn headends(&self) -> &[Headend] {
+        &self.headends
+    }
+
+    /// Gives a headend the online root and a token, and ties it to the server.
+    ///
+    /// # Errors
+    /// A command fails.
+    pub async fn enroll(&self, number: usize) -> Result<()> {
+        let headend = self.headend(number);
+        let token_file = headend.token_file();
+        let add: [&OsStr; 5] =
+            ["headend".as_ref(), "add".as_ref(), headend.id().as_ref(), "--token-file".as_ref(), token_file.as_ref()];
+        self.feed_server(add).await?.success()?;
+        let root = self.export_root(&headend.root_file()).await?;
+        headend.enroll(&self.server_url()?, &root).await?;
+        Ok(())
+    }
+
+    /// [`World::enroll`] for every headend.
+    ///
+    /// # Errors
+    /// A command fails.
+    pub async fn enroll_all(&self) -> Result<()> {
+        for number in 0..self.headends.len() {
+            self.enroll(number).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the online repository's root to a file, and gives its path.
+    ///
+    /// # Errors
+    /// The command fails.
+    pub async fn export_root(&self, path: &Path) -> Result<PathBuf> {
+        let root = self.feed_server(["keys", "export-root"]).await?.success()?;
+        std::fs::write(path, &root.stdout).with_context(|| path.display().to_string())?;
+        Ok(path.to_owned())
+    }
+}

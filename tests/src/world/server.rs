@@ -1,0 +1,267 @@
+//! The world's server: its configuration, its life and death, and what it answers.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use anyhow::{Context, Result, bail, ensure};
+use reqwest::{Client, Response};
+use rustix::process::Signal;
+use serde::Deserialize;
+use toml::{Table, Value};
+use url::Url;
+
+use super::metrics::Metrics;
+use super::program::{Invocation, Output};
+use super::wait::{DEADLINE, wait_for, wait_until};
+use super::{CRASH_AT, World};
+
+/// The upstream's root certificate, beside the configuration.
+pub(super) const CA: &str = "lab-ca.pem";
+
+/// What the server writes into its data directory when it listens.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct Listening {
+    address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+}
+
+/// Sets a key of a section.
+pub(super) fn set(settings: &mut Table, section: &str, key: &str, value: Value) {
+    let section = settings.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(section) = section {
+        section.insert(key.to_owned(), value);
+    }
+}
+
+/// Sets a key of a section, unless a test has set it.
+pub(super) fn set_missing(settings: &mut Table, section: &str, key: &str, value: Value) {
+    if settings.get(section).and_then(|section| section.get(key)).is_none() {
+        set(settings, section, key, value);
+    }
+}
+
+impl World {
+    /// The server's configuration.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.directory().join("feed-server.toml")
+    }
+
+    /// The server's data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        let configured = self.settings.get("data").and_then(|data| data.get("directory")).and_then(Value::as_str);
+        self.directory().join(configured.unwrap_or("data"))
+    }
+
+    /// What the server says; it goes on across restarts.
+    #[must_use]
+    pub fn server_log(&self) -> PathBuf {
+        self.directory().join("feed-server.log")
+    }
+
+    /// Sets a key of the server's configuration and writes the file; a running server reads it when started again.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn set(&mut self, section: &str, key: &str, value: impl Into<Value>) -> Result<()> {
+        set(&mut self.settings, section, key, value.into());
+        self.write_config()
+    }
+
+    pub(super) fn write_config(&self) -> Result<()> {
+        std::fs::write(self.config(), toml::to_string(&self.settings)?).context("the server's configuration")
+    }
+
+    /// From now on, the server and its commands die when they come to that point (debug builds only). A server that runs
+    /// already is not changed.
+    pub fn crash_at(&mut self, point: &str) {
+        self.crash_at = Some(point.to_owned());
+    }
+
+    /// From now on, they live.
+    pub fn crash_nowhere(&mut self) {
+        self.crash_at = None;
+    }
+
+    /// `feed-server` on this world's configuration with these arguments, for tests that add to it.
+    #[must_use]
+    pub fn invocation<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Invocation {
+        let invocation = Invocation::new(&self.binaries.feed_server)
+            .args([OsStr::new("--config"), self.config().as_os_str()])
+            .args(arguments);
+        match &self.crash_at {
+            Some(point) => invocation.env(CRASH_AT, point),
+            None => invocation,
+        }
+    }
+
+    /// Runs a command of `feed-server` to its end.
+    ///
+    /// # Errors
+    /// It does not start or does not end.
+    pub async fn feed_server<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Output> {
+        self.invocation(arguments).output().await
+    }
+
+    /// Starts `feed-server serve` and waits until it answers. Started again, it keeps the port it had.
+    ///
+    /// # Errors
+    /// It ends or does not answer; the error holds the last of what it said.
+    pub async fn start_server(&mut self) -> Result<()> {
+        self.start_server_with(&[]).await
+    }
+
+    /// [`World::start_server`] with variables in its environment.
+    ///
+    /// # Errors
+    /// It ends or does not answer; the error holds the last of what it said.
+    pub async fn start_server_with(&mut self, environment: &[(&str, &str)]) -> Result<()> {
+        self.spawn_server(environment)?;
+        let file = self.data().join("listening.json");
+        let server = self.server.as_mut().context("a server was started just now")?;
+        let listening = wait_for(DEADLINE, "feed-server writes listening.json", async || {
+            if let Ok(Some(status)) = server.ended() {
+                return Some(Err(anyhow::anyhow!(
+                    "feed-server ended ({status}) before it listened; {}",
+                    server.tail()
+                )));
+            }
+            let bytes = std::fs::read(&file).ok()?;
+            serde_json::from_slice::<Listening>(&bytes).ok().map(Ok)
+        });
+        let listening = listening.await.with_context(|| server.tail())??;
+        self.listening = Some(listening);
+        // Headends keep the URL that they enrolled with, so that a server keeps its port, as in life.
+        self.set("listen", "address", listening.address.to_string())?;
+        if let Some(address) = listening.metrics_address {
+            self.set("listen", "metrics_address", address.to_string())?;
+        }
+        let health = self.monitoring_url()?.join("healthz")?;
+        let client = client()?;
+        let healthy =
+            async || client.get(health.clone()).send().await.is_ok_and(|response| response.status().is_success());
+        let healthy = wait_until(DEADLINE, "feed-server answers /healthz", healthy).await;
+        healthy.with_context(|| self.server_tail())
+    }
+
+    /// Starts `feed-server serve` and does not wait: for servers that are to die on their way.
+    ///
+    /// # Errors
+    /// It does not start, or one runs already.
+    pub fn spawn_server(&mut self, environment: &[(&str, &str)]) -> Result<()> {
+        ensure!(self.server.is_none(), "a server runs already in this world");
+        // What an earlier server wrote must not be taken for this one's.
+        match std::fs::remove_file(self.data().join("listening.json")) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).context("listening.json of an earlier server"),
+        }
+        let invocation = environment.iter().fold(self.invocation(["serve"]), |it, (name, value)| it.env(name, value));
+        self.server = Some(invocation.start(&self.server_log())?);
+        Ok(())
+    }
+
+    /// SIGTERM, and how it ended.
+    ///
+    /// # Errors
+    /// No server runs, or it does not end.
+    pub async fn stop_server(&mut self) -> Result<ExitStatus> {
+        self.end_server(Signal::TERM).await
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// No server runs.
+    pub async fn kill_server(&mut self) -> Result<ExitStatus> {
+        self.end_server(Signal::KILL).await
+    }
+
+    async fn end_server(&mut self, signal: Signal) -> Result<ExitStatus> {
+        self.server.as_ref().context("no server runs in this world")?.signal(signal)?;
+        self.server_ended().await
+    }
+
+    /// Waits until the server has ended by itself, as at a crash point.
+    ///
+    /// # Errors
+    /// No server runs, or it does not end.
+    pub async fn server_ended(&mut self) -> Result<ExitStatus> {
+        let mut server = self.server.take().context("no server runs in this world")?;
+        server.end(DEADLINE).await
+    }
+
+    /// The server's process id, while one runs.
+    #[must_use]
+    pub fn server_id(&self) -> Option<u32> {
+        self.server.as_ref().map(super::Running::id)
+    }
+
+    /// Where the server listens.
+    ///
+    /// # Errors
+    /// None was started yet.
+    pub fn server_url(&self) -> Result<Url> {
+        let listening = self.listening.context("no server was started in this world")?;
+        Ok(format!("{}://{}/", self.scheme(), listening.address).parse()?)
+    }
+
+    /// Where `/metrics` and health are.
+    ///
+    /// # Errors
+    /// No server was started yet.
+    pub fn monitoring_url(&self) -> Result<Url> {
+        match self.listening.context("no server was started in this world")?.metrics_address {
+            Some(address) => Ok(format!("http://{address}/").parse()?),
+            None => self.server_url(),
+        }
+    }
+
+    fn scheme(&self) -> &'static str {
+        let tls = self.settings.get("listen").is_some_and(|listen| listen.get("tls_certificate").is_some());
+        if tls { "https" } else { "http" }
+    }
+
+    /// Asks the server for a path, such as `web/secure/spa/posture-update.xml`.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn get(&self, path: &str) -> Result<Response> {
+        let url = self.server_url()?.join(path.trim_start_matches('/'))?;
+        client()?.get(url).send().await.with_context(|| self.server_tail())
+    }
+
+    /// Reads the server's metrics.
+    ///
+    /// # Errors
+    /// It does not answer, or not with metrics.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        Metrics::parse(&self.metrics_text().await?)
+    }
+
+    /// The server's metrics as it writes them.
+    ///
+    /// # Errors
+    /// It does not answer with success.
+    pub async fn metrics_text(&self) -> Result<String> {
+        let response = client()?.get(self.monitoring_url()?.join("metrics")?).send().await?;
+        if !response.status().is_success() {
+            bail!("/metrics answers {}", response.status());
+        }
+        Ok(response.text().await?)
+    }
+
+    fn server_tail(&self) -> String {
+        self.server.as_ref().map_or_else(|| "no server runs".to_owned(), super::Running::tail)
+    }
+}
+
+/// A client without a proxy and without patience; it trusts nobody, since the world's own server speaks plain HTTP.
+fn client() -> Result<Client> {
+    let verifier = certs::PinnedVerifier::new(vec![certs::Anchors::named(certs::DEFAULT_ANCHOR)?].into())?;
+    let tls = certs::client_config(verifier);
+    Ok(Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(DEADLINE).build()?)
+}
