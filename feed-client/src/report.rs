@@ -25,7 +25,8 @@ pub fn make(state: &State, running: Option<&Manifest>, interval: std::time::Dura
         last_success: state.last_success,
         last_attempt,
         last_failure: state.last_failure.clone(),
-        next_poll: state.next_poll,
+        // One that is past was promised by a `feed-client run` that does not run any more.
+        next_poll: state.next_poll.filter(|next| *next > last_attempt),
         interval_seconds: interval.as_secs().max(1),
     })
 }

@@ -95,8 +95,9 @@ pub fn step(paths: &Paths, serial: Serial, patterns: &GlobSet) -> Result<Step, S
             if let Some(file) = files_below(&staging)?.into_iter().next() {
                 return move_in(&staging, &paths.policy(), file);
             }
-            write_marker(paths, Marker { phase: Phase::Done, serial })?;
+            // The empty folders first: after `done` nobody looks for them any more.
             durable::remove_tree(&staging)?;
+            write_marker(paths, Marker { phase: Phase::Done, serial })?;
             Ok(Step::Done)
         }
         Some(Marker { phase: Phase::Done, .. }) => Ok(Step::Done),

@@ -28,7 +28,7 @@ pub(super) async fn run(global: &Global, edge: Edge) -> Result<(), Failure> {
     let mut signals = Signals::listen()
         .map_err(|source| failed(StorageError { act: "listen for signals of", path: "this process".into(), source }))?;
     let mut next = poll::first_poll(edge.now(), settings.rhythm, edge.random());
-    note(&settings, next)?;
+    note(&settings, next).await?;
     tracing::info!(server = %settings.server, every = ?settings.rhythm.every, next_poll = %next, "Polling");
     loop {
         let wait = poll::wait(edge.now(), next, settings.rhythm);
@@ -70,8 +70,13 @@ fn next_after(settings: &Settings, edge: Edge, error: Option<&UpdateError>) -> T
     })
 }
 
-/// For `status`, until the first poll ends.
-fn note(settings: &Settings, next: Timestamp) -> Result<(), Failure> {
+/// For `status`, until the first poll ends. The state is written under the lock only; whoever holds it is about to
+/// write something newer.
+async fn note(settings: &Settings, next: Timestamp) -> Result<(), Failure> {
+    let _lock = match Lock::take(&settings.paths.lock()).await {
+        Err(LockError::Busy { .. }) => return Ok(()),
+        taken => taken.map_err(failed)?,
+    };
     let mut state = State::load(&settings.paths).map_err(failed)?;
     state.next_poll = Some(next);
     state.save(&settings.paths).map_err(failed)

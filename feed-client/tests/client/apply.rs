@@ -189,6 +189,19 @@ fn rollback_goes_back_and_an_update_goes_forward_again() {
 }
 
 #[test]
+fn a_hook_may_refuse_to_go_back() {
+    let mut world = World::enrolled();
+    for serial in 1..=2 {
+        world.publish(&release(serial));
+        world.ok(&["update"]);
+    }
+    world.hook("exit 1", "");
+    assert_eq!(world.refuses(&["rollback"]), (1, "hook_failed".to_owned()));
+    assert_eq!(world.current(), Some(2));
+    assert_eq!(world.ok(&["status"])["held"], serde_json::Value::Null);
+}
+
+#[test]
 fn as_many_releases_stay_as_configured() {
     let mut world = World::enrolled();
     world.configure("[apply]\nkeep_releases = 2\n");

@@ -1,0 +1,247 @@
+//! What an attempt does between taking the lock and taking note of how it ended.
+
+use std::sync::Arc;
+
+use bundles::{Limits, Manifest, Reasoned as _, Serial};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Outcome, Trigger, UpdateError};
+use crate::apply::hook::{self, Occasion};
+use crate::apply::stage::{self, Staging};
+use crate::apply::{self, activate, defaults, prune, rollback};
+use crate::crash;
+use crate::download::{self, DownloadError};
+use crate::lock::Lock;
+use crate::plan::{self, From as Origin};
+use crate::progress::Progress;
+use crate::repository::{Repository, SignedManifest, Store};
+use crate::settings::Settings;
+use crate::state::{Activating, Hold, HoldReason, State};
+
+/// A manifest that claims to be made later than this from now means that one of the two clocks is wrong; with this
+/// machine's clock far behind, expired metadata would pass for fresh. A day is more than time zones set wrong amount to.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_hours(24);
+
+/// One attempt, under the lock.
+#[derive(Debug)]
+pub(super) struct Attempt<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) show_progress: bool,
+    pub(super) state: State,
+    pub(super) lock: Arc<Lock>,
+}
+
+impl Attempt<'_> {
+    /// From the refresh to a release that runs.
+    pub(super) async fn run(&mut self, trigger: Trigger, now: Timestamp) -> Result<Outcome, UpdateError> {
+        let paths = &self.settings.paths;
+        self.heal().await?;
+        let store = Store::open(&paths.metadata(self.settings.side));
+        let (http, location) = (&self.settings.http, &self.settings.location);
+        let mut repository = Repository::refresh(http, location, &self.settings.pinned_root, &store, now).await?;
+        self.state.root = Some(repository.root());
+        let signed = repository.stable().await?;
+        let newest = signed.manifest();
+        let serial = newest.serial;
+        check_floor(newest, &self.state, now)?;
+        self.state.saw(serial);
+        self.state.save(paths)?;
+
+        let current = apply::current(paths)?;
+        if current == Some(serial) {
+            return match apply::manifest(paths, serial) {
+                Ok(Some(here)) if &here != newest => Err(UpdateError::SameNumber { serial }),
+                Ok(Some(_)) => {
+                    if trigger == Trigger::Operator && self.state.hold.take().is_some() {
+                        self.state.save(paths)?;
+                    }
+                    Ok(Outcome::Unchanged { serial })
+                }
+                // Its manifest is damaged or gone, so the whole release is made again in place.
+                Ok(None) | Err(_) => self.take(&mut repository, &signed, current).await,
+            };
+        }
+        if let (Trigger::Schedule, Some(why)) = (trigger, self.state.holds(serial)) {
+            tracing::info!(
+                serial = serial.get(),
+                ?why,
+                "the newest release is held; `feed-client update` tries it again"
+            );
+            return Ok(Outcome::Held { serial, why });
+        }
+        self.take(&mut repository, &signed, current).await
+    }
+
+    /// Goes back to an older release that is here.
+    pub(super) async fn run_back(&mut self, asked: Option<Serial>) -> Result<Outcome, UpdateError> {
+        let paths = &self.settings.paths;
+        self.heal().await?;
+        let current = apply::current(paths)?;
+        let serial = rollback::choose(asked, current, &apply::releases(paths)?)?;
+        self.activate(Activating { serial, previous: current, rollback: true, refused: false }).await?;
+        tracing::info!(serial = serial.get(), "Went back; newer releases up to the newest one seen are held");
+        Ok(Outcome::Applied { serial, previous: current, bytes: 0 })
+    }
+
+    /// Brings a release here and makes it the one that runs.
+    async fn take(
+        &mut self,
+        repository: &mut Repository,
+        signed: &SignedManifest,
+        current: Option<Serial>,
+    ) -> Result<Outcome, UpdateError> {
+        let paths = &self.settings.paths;
+        let serial = signed.manifest().serial;
+        // A killed run may have come as far as this, or the release is the one that was held.
+        let here = {
+            let (paths, manifest) = (paths.clone(), signed.manifest().clone());
+            self.off_the_loop(move || apply::is_intact(&paths, &manifest)).await?
+        };
+        let bytes = if here { 0 } else { self.bring(repository, signed).await? };
+        let previous = match current {
+            // The release that runs was made again in place: what to go back to is the one before.
+            Some(current) if current == serial => rollback::choose(None, Some(serial), &apply::releases(paths)?).ok(),
+            current => current,
+        };
+        self.activate(Activating { serial, previous, rollback: false, refused: false }).await?;
+        let keep = self.settings.config.apply.keep_releases;
+        if let Err(error) = prune::prune(paths, serial, previous, keep) {
+            // The release runs; what could not be removed is tried again with the next one.
+            tracing::warn!("an old release was not removed: {}", error.whole_message());
+        }
+        Ok(Outcome::Applied { serial, previous: current, bytes })
+    }
+
+    async fn bring(&self, repository: &mut Repository, signed: &SignedManifest) -> Result<u64, UpdateError> {
+        let paths = &self.settings.paths;
+        let limits = Limits::default();
+        let plan = plan::plan(signed.manifest(), &apply::kept_payloads(paths)?, &limits)?;
+        let staging = Staging::begin(paths, signed)?;
+        let total = plan.bytes_to_fetch();
+        let progress = if self.show_progress { Progress::on_terminal(total) } else { Progress::hidden() };
+        let mut bytes = 0;
+        for payload in plan.payloads {
+            let file = payload.file;
+            let name = file.target_name().map_err(|_| plan::PlanError::Name { name: file.name.to_string() })?;
+            let target = repository.target(&name).await?;
+            // The manifest is signed too, but by what it is: a release. What its files are, the metadata says.
+            if target.sha256() != file.sha256 || target.length() != file.length {
+                return Err(DownloadError::Disagree { name }.into());
+            }
+            let into = staging.place_of(&file)?;
+            if let Origin::Kept(from) = payload.from {
+                let (file, into) = (file.clone(), into.clone());
+                if self.off_the_loop(move || download::take_over(&file, &from, &into)).await?? {
+                    continue;
+                }
+                tracing::warn!(payload = %target.name(), "a kept payload is damaged and is fetched again");
+            }
+            progress.on(file.name.as_str());
+            let (http, location) = (&self.settings.http, &self.settings.location);
+            download::fetch(http, location, &target, &into, &progress).await?;
+            crash::point("client.download.done");
+            bytes += target.length();
+        }
+        progress.finish();
+        let (paths, signed) = (paths.clone(), signed.clone());
+        self.off_the_loop(move || {
+            staging.open(&limits)?;
+            staging.finish(&paths, &signed)
+        })
+        .await??;
+        Ok(bytes)
+    }
+
+    /// Switches, asks the hook, and keeps the switch or goes back. What is going on stands in the state before it
+    /// happens, so that [`Self::heal`] can finish it.
+    async fn activate(&mut self, activating: Activating) -> Result<(), UpdateError> {
+        let paths = &self.settings.paths;
+        self.state.activating = Some(activating);
+        self.state.save(paths)?;
+        activate::switch(paths, Some(activating.serial))?;
+        self.confirm(activating).await
+    }
+
+    /// The second half of a switch, from the hook on.
+    async fn confirm(&mut self, activating: Activating) -> Result<(), UpdateError> {
+        let paths = &self.settings.paths;
+        let serial = activating.serial;
+        if let Some(program) = &self.settings.config.apply.hook {
+            let release = paths.release(serial);
+            let release = std::path::absolute(&release).unwrap_or(release);
+            let occasion = Occasion { serial, release: &release, previous: activating.previous };
+            if let Err(source) = hook::run(program, &occasion, hook::TIMEOUT).await {
+                self.go_back(activating)?;
+                return Err(UpdateError::Hook { serial, back_to: activating.previous.into(), source });
+            }
+            crash::point("client.hook.after");
+        }
+        defaults::create_once(paths, serial, &self.settings.config.apply.defaults)?;
+        self.state.activating = None;
+        self.state.hold = activating.rollback.then(|| Hold {
+            serial: self.state.highest_serial.max(activating.previous).unwrap_or(serial),
+            why: HoldReason::Rollback,
+        });
+        self.state.save(paths)?;
+        crash::point("client.activate.kept");
+        Ok(())
+    }
+
+    fn go_back(&mut self, activating: Activating) -> Result<(), UpdateError> {
+        let paths = &self.settings.paths;
+        // Decided before it is done: a kill in between must not ask the hook a second time and perhaps hear yes.
+        self.state.activating = Some(Activating { refused: true, ..activating });
+        if !activating.rollback {
+            self.state.hold = Some(Hold { serial: activating.serial, why: HoldReason::HookFailed });
+        }
+        self.state.save(paths)?;
+        activate::switch(paths, activating.previous)?;
+        self.state.activating = None;
+        self.state.save(paths)?;
+        Ok(())
+    }
+
+    /// Finishes what a killed run left half done, before anything else and without the network.
+    async fn heal(&mut self) -> Result<(), UpdateError> {
+        let paths = &self.settings.paths;
+        stage::clear(paths)?;
+        let Some(activating) = self.state.activating else { return Ok(()) };
+        let switched = apply::current(paths)? == Some(activating.serial);
+        tracing::warn!(
+            serial = activating.serial.get(),
+            switched,
+            "an earlier run was killed while it switched; finishing"
+        );
+        if !switched {
+            self.state.activating = None;
+            return Ok(self.state.save(paths)?);
+        }
+        if activating.refused { self.go_back(activating) } else { self.confirm(activating).await }
+    }
+
+    /// Hashing, opening and syncing hundreds of megabytes would stop signals and timeouts from being looked at. The work
+    /// goes on when the attempt is dropped meanwhile, so it holds the lock as long as it takes.
+    async fn off_the_loop<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, UpdateError> {
+        let lock = Arc::clone(&self.lock);
+        let work = move || {
+            let done = work();
+            drop(lock);
+            done
+        };
+        tokio::task::spawn_blocking(work).await.map_err(UpdateError::Worker)
+    }
+}
+
+fn check_floor(newest: &Manifest, state: &State, now: Timestamp) -> Result<(), UpdateError> {
+    let serial = newest.serial;
+    if let Some(seen) = state.highest_serial.filter(|seen| serial < *seen) {
+        return Err(UpdateError::OldRelease { serial, seen });
+    }
+    if newest.created.duration_since(now) > CLOCK_TOLERANCE {
+        return Err(UpdateError::Clock { serial, created: newest.created, now });
+    }
+    Ok(())
+}
