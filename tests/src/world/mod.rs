@@ -6,7 +6,7 @@
 //! use tests::world::World;
 //!
 //! let world = World::builder().headends(2).build().await?;
-//! world.feed_server(["sync"]).await?.success()?;
+//! world.sync().await?.success()?;
 //! world.enroll_all().await?;
 //! world.headend(0).client(["update"]).await?.success()?;
 //! # Ok(()) }
@@ -91,6 +91,12 @@ impl WorldBuilder {
         self
     }
 
+    /// Leaves the schedule as an operator finds it: a fresh server updates at once, instead of when [`World::sync`] says.
+    #[must_use]
+    pub fn on_schedule(self) -> Self {
+        self.set("schedule", "initial_delay", "00:00:00")
+    }
+
     /// Makes it. The server listens when this returns, unless it was to be [`WorldBuilder::stopped`].
     ///
     /// # Errors
@@ -110,6 +116,8 @@ impl WorldBuilder {
             server::set_missing(&mut settings, "listen", "metrics_address", "127.0.0.1:0".into());
         }
         server::set_missing(&mut settings, "data", "directory", "data".into());
+        // A fresh server updates on its own at once. Scenarios say when, unless they are about just that.
+        server::set_missing(&mut settings, "schedule", "initial_delay", "24:00:00".into());
         let headends = (1..=self.headends)
             .map(|number| {
                 let id = format!("headend-{number}");

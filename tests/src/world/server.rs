@@ -20,6 +20,9 @@ use super::{CRASH_AT, World};
 /// The upstream's root certificate, beside the configuration.
 pub(super) const CA: &str = "lab-ca.pem";
 
+/// The exit code for "another run is going on" (design, section 8).
+const BUSY: i32 = 16;
+
 /// What the server writes into its data directory when it listens.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(super) struct Listening {
@@ -104,6 +107,18 @@ impl World {
     /// It does not start or does not end.
     pub async fn feed_server<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Output> {
         self.invocation(arguments).output().await
+    }
+
+    /// `feed-server sync`, after the run that may be going on.
+    ///
+    /// # Errors
+    /// It does not start or does not end, or another run goes on for ever.
+    pub async fn sync(&self) -> Result<Output> {
+        wait_for(DEADLINE, "no other update run goes on", async || match self.feed_server(["sync"]).await {
+            Ok(output) if output.code() == Some(BUSY) => None,
+            outcome => Some(outcome),
+        })
+        .await?
     }
 
     /// Starts `feed-server serve` and waits until it answers. Started again, it keeps the port it had.
