@@ -113,17 +113,22 @@ impl Http {
 fn check_status(url: &Url, response: &Response) -> Result<(), FetchError> {
     let status = response.status();
     let url = || boxed(url);
+    let wait = wait_asked_for(response);
     match status {
         StatusCode::NOT_FOUND => Err(FetchError::NotFound { url: url() }),
         StatusCode::UNAUTHORIZED => Err(FetchError::Unauthorized { url: url() }),
-        StatusCode::TOO_MANY_REQUESTS => Err(FetchError::RateLimited { url: url() }),
-        StatusCode::FORBIDDEN if response.headers().contains_key(RETRY_AFTER) => {
-            Err(FetchError::RateLimited { url: url() })
-        }
-        StatusCode::PARTIAL_CONTENT => Err(FetchError::Status { url: url(), status }),
+        StatusCode::TOO_MANY_REQUESTS => Err(FetchError::RateLimited { url: url(), wait }),
+        StatusCode::FORBIDDEN if wait.is_some() => Err(FetchError::RateLimited { url: url(), wait }),
+        StatusCode::PARTIAL_CONTENT => Err(FetchError::Status { url: url(), status, wait }),
         status if status.is_success() => Ok(()),
-        status => Err(FetchError::Status { url: url(), status }),
+        status => Err(FetchError::Status { url: url(), status, wait }),
     }
+}
+
+/// `Retry-After` in seconds; its other form, a date, would need the server's clock to agree with this one.
+fn wait_asked_for(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// Why something did not arrive.
@@ -193,6 +198,8 @@ pub enum FetchError {
     RateLimited {
         /// The URL.
         url: Box<Url>,
+        /// How long, where it says.
+        wait: Option<Duration>,
     },
     /// Any other status.
     #[error("the server answered {status} for {url}; see the server's log")]
@@ -201,6 +208,8 @@ pub enum FetchError {
         url: Box<Url>,
         /// What it answered.
         status: StatusCode,
+        /// How long it asked to wait, if it did (503 while there is no release).
+        wait: Option<Duration>,
     },
     /// More than there should be.
     #[error(
@@ -227,6 +236,25 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// How long the server asked to be left alone.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { wait, .. } | Self::Status { wait, .. } => *wait,
+            Self::Setup(_)
+            | Self::Dns { .. }
+            | Self::Connect { .. }
+            | Self::Tls { .. }
+            | Self::Timeout { .. }
+            | Self::TooSlow { .. }
+            | Self::NotFound { .. }
+            | Self::Unauthorized { .. }
+            | Self::TooLarge { .. }
+            | Self::Truncated { .. }
+            | Self::Take(_) => None,
+        }
+    }
+
     fn classify(url: &Url, error: reqwest::Error) -> Self {
         let url = boxed(url);
         if let Some(failed) = find::<NameError>(&error) {

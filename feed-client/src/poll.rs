@@ -27,19 +27,30 @@ pub fn first_poll(now: Timestamp, rhythm: Rhythm, random: f64) -> Timestamp {
     later(now, rhythm.jitter.min(rhythm.every).min(FIRST_POLL_WITHIN).mul_f64(part(random)))
 }
 
-/// When the next poll is due after one that ended at `now`. `failure` is its reason if it failed, `failures` how many
-/// in a row have, this one included. Failures that may heal by themselves are retried with growing waits, never beyond
-/// the interval; the others wait for the interval, since nobody but a person can change the outcome.
+/// A poll that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed {
+    /// Why.
+    pub reason: Reason,
+    /// How many in a row have, this one included.
+    pub in_a_row: u32,
+    /// How long the server asked to be left alone.
+    pub wait: Option<Duration>,
+}
+
+/// When the next poll is due after one that ended at `now`. Failures that may heal by themselves are retried with growing
+/// waits, at least as long as the server asked for, never beyond the interval; the others wait for the interval, since
+/// nobody but a person can change the outcome.
 #[must_use]
-pub fn next_poll(now: Timestamp, rhythm: Rhythm, failure: Option<Reason>, failures: u32, random: f64) -> Timestamp {
+pub fn next_poll(now: Timestamp, rhythm: Rhythm, failed: Option<Failed>, random: f64) -> Timestamp {
     let half_window = rhythm.jitter.min(rhythm.every) / 2;
     let regular = rhythm.every - half_window + half_window.mul_f64(2.0 * part(random));
-    let wait = match failure {
-        Some(reason) if reason.worth_a_retry() => {
+    let wait = match failed {
+        Some(Failed { reason, in_a_row, wait }) if reason.worth_a_retry() => {
             // 2^16 minutes is beyond any interval; the exponent is capped so that the product cannot overflow.
-            let growing = FIRST_RETRY * (1 << failures.saturating_sub(1).min(16));
+            let growing = FIRST_RETRY * (1 << in_a_row.saturating_sub(1).min(16));
             // Between half and all of it: clients that failed together must not come back together.
-            growing.mul_f64(0.5 + part(random) / 2.0).min(regular)
+            growing.mul_f64(0.5 + part(random) / 2.0).max(wait.unwrap_or_default()).min(regular)
         }
         Some(_) | None => regular,
     };
@@ -75,29 +86,41 @@ mod tests {
         Timestamp::from_second(1_800_000_000).unwrap()
     }
 
+    fn failed(reason: Reason, in_a_row: u32) -> Option<Failed> {
+        Some(Failed { reason, in_a_row, wait: None })
+    }
+
     fn seconds_until(next: Timestamp) -> i64 {
         next.duration_since(start()).as_secs()
     }
 
     #[test]
     fn polls_spread_evenly_around_the_interval() {
-        assert_eq!(seconds_until(next_poll(start(), HOURLY, None, 0, 0.0)), 3300);
-        assert_eq!(seconds_until(next_poll(start(), HOURLY, None, 0, 0.5)), 3600);
-        assert_eq!(seconds_until(next_poll(start(), HOURLY, None, 0, 1.0)), 3900);
+        assert_eq!(seconds_until(next_poll(start(), HOURLY, None, 0.0)), 3300);
+        assert_eq!(seconds_until(next_poll(start(), HOURLY, None, 0.5)), 3600);
+        assert_eq!(seconds_until(next_poll(start(), HOURLY, None, 1.0)), 3900);
         assert_eq!(seconds_until(first_poll(start(), HOURLY, 0.5)), 5);
     }
 
     #[test]
     fn retries_grow_up_to_the_interval() {
         let waits: Vec<_> = (1..=8)
-            .map(|failures| seconds_until(next_poll(start(), HOURLY, Some(Reason::Connect), failures, 1.0)))
+            .map(|failures| seconds_until(next_poll(start(), HOURLY, failed(Reason::Connect, failures), 1.0)))
             .collect();
         assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3840, 3900]);
     }
 
     #[test]
+    fn the_server_may_ask_for_more_but_not_for_ever() {
+        for (seconds, waits) in [(10, 60), (600, 600), (u64::MAX, 3900)] {
+            let failed = Failed { reason: Reason::RateLimited, in_a_row: 1, wait: Some(Duration::from_secs(seconds)) };
+            assert_eq!(seconds_until(next_poll(start(), HOURLY, Some(failed), 1.0)), waits);
+        }
+    }
+
+    #[test]
     fn what_only_a_person_can_mend_waits_for_the_interval() {
-        assert_eq!(seconds_until(next_poll(start(), HOURLY, Some(Reason::Signature), 1, 0.5)), 3600);
+        assert_eq!(seconds_until(next_poll(start(), HOURLY, failed(Reason::Signature, 1), 0.5)), 3600);
     }
 
     #[test]
@@ -114,11 +137,13 @@ mod tests {
             jitter in 0_u64..2_000_000,
             failures in 0_u32..,
             failed in any::<bool>(),
+            asked in any::<Option<u64>>(),
             random in any::<f64>(),
         ) {
             let rhythm = Rhythm { every: Duration::from_secs(every), jitter: Duration::from_secs(jitter) };
-            let failure = failed.then_some(Reason::Timeout);
-            let next = next_poll(start(), rhythm, failure, failures, random);
+            let asked = asked.map(Duration::from_secs);
+            let failed = failed.then_some(Failed { reason: Reason::Timeout, in_a_row: failures, wait: asked });
+            let next = next_poll(start(), rhythm, failed, random);
             prop_assert!(next >= start());
             // Its own answer must never look like a clock that was set back.
             let waiting = wait(start(), next, rhythm);

@@ -19,7 +19,6 @@ pub use store::Store;
 
 use crate::crash;
 use crate::fetch::Http;
-use crate::state::RootFacts;
 use transport::Transport;
 
 /// The server's two repositories over the same targets, each with root keys of its own.
@@ -50,6 +49,15 @@ impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "/{}", self.path())
     }
+}
+
+/// Facts of the trusted root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootFacts {
+    /// Its version.
+    pub version: u64,
+    /// When it expires.
+    pub expires: Timestamp,
 }
 
 /// Where a repository is.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::crash;
 use crate::data::Paths;
 use crate::durable::{self, Readers, StorageError};
+use crate::repository::RootFacts;
 
 /// The state format that this code writes and reads.
 const FORMAT: u32 = 1;
@@ -74,15 +75,6 @@ pub struct Activating {
     pub rollback: bool,
     /// Whether the hook refused it: then it only remains to go back.
     pub refused: bool,
-}
-
-/// Facts of the trusted root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RootFacts {
-    /// Its version.
-    pub version: u64,
-    /// When it expires.
-    pub expires: Timestamp,
 }
 
 impl Default for State {

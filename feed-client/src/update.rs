@@ -177,9 +177,8 @@ impl Updater<'_> {
             }
         }
         if trigger == Trigger::Schedule {
-            let failure = result.as_ref().err().map(bundles::Reasoned::reason);
-            let (rhythm, failures) = (self.settings.rhythm, state.failures_in_a_row);
-            state.next_poll = Some(poll::next_poll(now, rhythm, failure, failures, self.edge.random()));
+            let failed = result.as_ref().err().map(|error| error.failed(state.failures_in_a_row));
+            state.next_poll = Some(poll::next_poll(now, self.settings.rhythm, failed, self.edge.random()));
         }
         let saved = state.save(&self.settings.paths);
         self.tell(state).await;

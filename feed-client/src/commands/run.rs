@@ -65,8 +65,7 @@ fn next_after(settings: &Settings, edge: Edge, error: Option<&UpdateError>) -> T
     let noted = state.as_ref().and_then(|state| state.next_poll).filter(|next| *next > now);
     noted.unwrap_or_else(|| {
         let failures = state.map_or(1, |state| state.failures_in_a_row.max(1));
-        let reason = error.map(bundles::Reasoned::reason);
-        poll::next_poll(now, settings.rhythm, reason, failures, edge.random())
+        poll::next_poll(now, settings.rhythm, error.map(|error| error.failed(failures)), edge.random())
     })
 }
 

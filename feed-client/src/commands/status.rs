@@ -14,7 +14,8 @@ use super::{Global, failed, print};
 use crate::apply;
 use crate::config::HeadendId;
 use crate::lock::Lock;
-use crate::state::{Hold, HoldReason, RootFacts, State};
+use crate::repository::RootFacts;
+use crate::state::{Hold, HoldReason, State};
 
 /// Everything that `status` says.
 #[derive(Debug, Serialize)]

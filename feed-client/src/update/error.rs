@@ -10,6 +10,7 @@ use crate::download::DownloadError;
 use crate::durable::StorageError;
 use crate::lock::LockError;
 use crate::plan::PlanError;
+use crate::poll::Failed;
 use crate::repository::RepositoryError;
 use crate::state::StateError;
 
@@ -88,6 +89,21 @@ pub enum UpdateError {
     /// A worker thread panicked.
     #[error("a worker of the client failed")]
     Worker(#[source] tokio::task::JoinError),
+}
+
+impl UpdateError {
+    /// What the timer needs to know of it.
+    #[must_use]
+    pub fn failed(&self, in_a_row: u32) -> Failed {
+        let wait = if let Self::Repository(RepositoryError::Fetch(error))
+        | Self::Download(DownloadError::Fetch(error)) = self
+        {
+            error.wait()
+        } else {
+            None
+        };
+        Failed { reason: self.reason(), in_a_row, wait }
+    }
 }
 
 /// What runs after going back, in words.
