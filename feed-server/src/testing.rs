@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bundles::fake::{Edition, Feed, Options};
 use bundles::release::{FileRef, ReleasedComponent, ReleasedFile, Source, SourceKind};
@@ -54,13 +54,23 @@ impl World {
 
     pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut config = Config::default();
-        config.data.directory = directory.path().join("data");
-        config.serve.public_url = Some(Url::parse("https://mirror.example/base/").unwrap());
+        let mut config = config(directory.path());
         change(&mut config);
         let store = Store::open(&config.data.directory).unwrap();
         let publisher = open(&store, &config, start());
         Self { directory, config, store, publisher, edition: Edition::before(), now: start() }
+    }
+
+    /// As another process, where a world with one release is or was.
+    pub(crate) fn at(directory: PathBuf) -> Self {
+        let config = config(&directory);
+        let store = Store::open(&config.data.directory).unwrap();
+        let now = start() + hours(2);
+        let publisher = open(&store, &config, now);
+        // Not removed: it belongs to the process that made it.
+        let mut directory = TempDir::new_in(directory).unwrap();
+        directory.disable_cleanup(true);
+        Self { directory, config, store, publisher, edition: Edition::after(), now }
     }
 
     /// As after a restart, at the same moment.
@@ -110,7 +120,14 @@ impl World {
     }
 }
 
-fn walk(directory: &std::path::Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+fn config(directory: &Path) -> Config {
+    let mut config = Config::default();
+    config.data.directory = directory.join("data");
+    config.serve.public_url = Some(Url::parse("https://mirror.example/base/").unwrap());
+    config
+}
+
+fn walk(directory: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
         let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());

@@ -5,6 +5,8 @@
 mod conditions;
 mod range;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

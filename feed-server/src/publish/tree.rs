@@ -21,6 +21,23 @@ const DIRECTORY_MODE: u32 = 0o755;
 /// Where files are made before they are renamed; in the tree, so that it is on the tree's file system.
 const SCRATCH: &str = ".scratch";
 
+/// A file in the making. What did not get to its place is removed: a full disk is not to stay full of it.
+#[derive(Debug)]
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Mostly it was renamed and is not there; what cannot be removed now is removed by the next start.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 /// `<data>/tree`. Paths are relative to it, with `/`; they are made of checked names only.
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -52,8 +69,8 @@ impl Tree {
     }
 
     /// A path for a new file, to be [`Tree::adopt`]ed.
-    pub(super) fn scratch(&self) -> PathBuf {
-        self.root.join(SCRATCH).join(self.counter.fetch_add(1, Ordering::Relaxed).to_string())
+    pub(super) fn scratch(&self) -> Scratch {
+        Scratch(self.root.join(SCRATCH).join(self.counter.fetch_add(1, Ordering::Relaxed).to_string()))
     }
 
     /// Makes a directory with those above it.
@@ -120,12 +137,12 @@ impl Tree {
         }
         let scratch = self.scratch();
         let write = || -> io::Result<()> {
-            let mut file = File::create(&scratch)?;
+            let mut file = File::create(scratch.path())?;
             file.write_all(bytes)?;
             file.sync_all()
         };
         write().map_err(failed("write", &self.path(relative)))?;
-        self.adopt(&scratch, relative)
+        self.adopt(scratch, relative)
     }
 
     /// Puts a blob at a path that is named by its digest, so that a file of its length there is that blob.
@@ -140,8 +157,8 @@ impl Tree {
             return Ok(());
         }
         let scratch = self.scratch();
-        blobs.place(digest, &scratch)?;
-        self.adopt(&scratch, relative)
+        blobs.place(digest, scratch.path())?;
+        self.adopt(scratch, relative)
     }
 
     /// Gives a file of the tree another path, whatever is there now; they share their bytes where the file system can.
@@ -153,24 +170,25 @@ impl Tree {
             return Ok(());
         }
         let scratch = self.scratch();
-        if fs::hard_link(&source, &scratch).is_err() {
+        if fs::hard_link(&source, scratch.path()).is_err() {
             // No links here, or too many. Then the same length has to be enough to know a copy by.
             if found.is_some_and(|found| found.len() == wanted.len()) {
                 return Ok(());
             }
             let copy = || -> io::Result<()> {
-                fs::copy(&source, &scratch)?;
-                File::open(&scratch)?.sync_all()
+                fs::copy(&source, scratch.path())?;
+                File::open(scratch.path())?.sync_all()
             };
             copy().map_err(failed("copy", &source))?;
         }
-        self.adopt(&scratch, to)
+        self.adopt(scratch, to)
     }
 
     /// Renames a finished file, whose content is on disk, to its place.
-    pub(super) fn adopt(&self, finished: &Path, relative: &str) -> Result<(), PublishError> {
+    pub(super) fn adopt(&self, finished: Scratch, relative: &str) -> Result<(), PublishError> {
         let path = self.path(relative);
         let parent = relative.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let finished = finished.path();
         self.directory(parent)?;
         fs::set_permissions(finished, Permissions::from_mode(FILE_MODE))
             .map_err(failed("set the mode of", finished))?;

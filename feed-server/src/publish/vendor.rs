@@ -50,16 +50,18 @@ pub(super) fn publish(
     tree.settle()?;
     crash::point("tree.vendor_archives");
     // A release without an index cannot be had in this layout; the last one that has one stays.
-    if let Some(manifest) = manifests.iter().find(|manifest| manifest.index.is_some()) {
-        match index(store, manifest, rewriting, public_url)? {
+    match manifests.iter().find(|manifest| manifest.index.is_some()) {
+        Some(manifest) => match index(store, manifest, rewriting, public_url)? {
             Some(index) => tree.write(INDEX, &index)?,
             None => {
                 tracing::warn!("no index for ISE: set [serve] public_url to what ISE nodes reach this server by");
                 tree.remove(INDEX)?;
             }
-        }
-        tree.settle()?;
+        },
+        // Its archives go with the last release that had one.
+        None => tree.remove(INDEX)?,
     }
+    tree.settle()?;
     crash::point("tree.vendor_switched");
     Ok(())
 }

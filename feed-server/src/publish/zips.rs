@@ -152,11 +152,8 @@ fn build(store: &Store, tree: &Tree, manifest: &Manifest) -> Result<FileRef, Pub
     let serial = manifest.serial;
     let name = FileName::parse(&file_name(serial)).map_err(|source| PublishError::Name { serial, source })?;
     let scratch = tree.scratch();
-    let (sha256, length) = write(store, manifest, &scratch, &mut |_| {}).inspect_err(|_| {
-        // A zip that was cut off by a full disk keeps it full.
-        let _ = fs::remove_file(&scratch);
-    })?;
-    tree.adopt(&scratch, &path(name.as_str()))?;
+    let (sha256, length) = write(store, manifest, scratch.path(), &mut |_| {})?;
+    tree.adopt(scratch, &path(name.as_str()))?;
     Ok(FileRef { name, sha256, length })
 }
 
@@ -173,6 +170,7 @@ pub(super) fn build_at(
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let partial = path.with_file_name(format!("{name}.partial"));
     let (sha256, length) = write(store, manifest, &partial, progress).inspect_err(|_| {
+        // A zip that was cut off by a full disk keeps it full.
         let _ = fs::remove_file(&partial);
     })?;
     fs::rename(&partial, &path).map_err(failed("rename a file to", &path))?;

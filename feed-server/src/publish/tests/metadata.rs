@@ -11,7 +11,7 @@ use crate::testing::{World, hours, start};
 
 /// Reads a repository from the tree's files, as from any web server.
 #[derive(Clone)]
-struct Files(PathBuf);
+pub(super) struct Files(pub(super) PathBuf);
 
 impl Files {
     fn read(&self, path: &str) -> FetchFuture<'_> {
