@@ -142,7 +142,7 @@ impl Tree {
             file.sync_all()
         };
         write().map_err(failed("write", &self.path(relative)))?;
-        self.adopt(scratch, relative)
+        self.adopt(&scratch, relative)
     }
 
     /// Puts a blob at a path that is named by its digest, so that a file of its length there is that blob.
@@ -158,7 +158,7 @@ impl Tree {
         }
         let scratch = self.scratch();
         blobs.place(digest, scratch.path())?;
-        self.adopt(scratch, relative)
+        self.adopt(&scratch, relative)
     }
 
     /// Gives a file of the tree another path, whatever is there now; they share their bytes where the file system can.
@@ -181,11 +181,11 @@ impl Tree {
             };
             copy().map_err(failed("copy", &source))?;
         }
-        self.adopt(scratch, to)
+        self.adopt(&scratch, to)
     }
 
     /// Renames a finished file, whose content is on disk, to its place.
-    pub(super) fn adopt(&self, finished: Scratch, relative: &str) -> Result<(), PublishError> {
+    pub(super) fn adopt(&self, finished: &Scratch, relative: &str) -> Result<(), PublishError> {
         let path = self.path(relative);
         let parent = relative.rsplit_once('/').map_or("", |(parent, _)| parent);
         let finished = finished.path();

@@ -153,7 +153,7 @@ fn build(store: &Store, tree: &Tree, manifest: &Manifest) -> Result<FileRef, Pub
     let name = FileName::parse(&file_name(serial)).map_err(|source| PublishError::Name { serial, source })?;
     let scratch = tree.scratch();
     let (sha256, length) = write(store, manifest, scratch.path(), &mut |_| {})?;
-    tree.adopt(scratch, &path(name.as_str()))?;
+    tree.adopt(&scratch, &path(name.as_str()))?;
     Ok(FileRef { name, sha256, length })
 }
 
