@@ -177,6 +177,19 @@ impl Running {
         self.child.try_wait().with_context(|| self.shown.clone())
     }
 
+    /// The most memory that it has held at once so far, in bytes (`VmHWM`; Linux only).
+    ///
+    /// # Errors
+    /// It has ended, or the system does not say.
+    pub fn peak_memory(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+        let kilobytes = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        Ok(kilobytes.with_context(|| format!("{path} has no VmHWM: {} has ended", self.shown))? * 1024)
+    }
+
     /// Sends it a signal, by its id.
     ///
     /// # Errors

@@ -215,6 +215,14 @@ impl World {
         self.server.as_ref().map(super::Running::id)
     }
 
+    /// The most memory that the server has held at once so far, in bytes.
+    ///
+    /// # Errors
+    /// No server runs, or the system does not say.
+    pub fn server_peak_memory(&self) -> Result<u64> {
+        self.server.as_ref().context("no server runs in this world")?.peak_memory()
+    }
+
     /// Where the server listens.
     ///
     /// # Errors
