@@ -105,9 +105,9 @@ fn archives_that_hold_what_they_must_not_are_not_opened() {
 }
 
 #[test]
-fn a_full_disk_is_said_and_survived() {
+fn a_file_that_cannot_grow_is_said_and_survived() {
     let world = next_published();
-    // The file size limit stands in for a full disk: writes beyond 64 blocks of 512 bytes fail, as they do there.
+    // Writes beyond 64 blocks of 512 bytes fail, as they do on a full disk; needs no privilege.
     let script = format!(
         "trap '' XFSZ; ulimit -f 64; exec {} --data {} update --json",
         env!("CARGO_BIN_EXE_feed-client"),
@@ -121,6 +121,75 @@ fn a_full_disk_is_said_and_survived() {
     assert!(stderr.contains("\"reason\":\"storage\"") && stderr.contains("free space"), "{stderr}");
     assert_eq!(world.visible(), before);
     assert_eq!(world.ok(&["update"])["serial"], 2);
+}
+
+/// Runs the script with the data directory on a small file system of its own, `$data`, and brings what became of it back
+/// to `data`. `None` where this machine lets nobody mount.
+fn on_a_small_disk(world: &World, kibibytes: u32, script: &str) -> Option<std::process::Output> {
+    let (home, disk) = (world.path("data"), world.path("disk"));
+    let (home, disk) = (text(&home), text(&disk));
+    let client = env!("CARGO_BIN_EXE_feed-client");
+    let script = format!(
+        "data={disk}; client={client}; mkdir -p $data && mount -t tmpfs -o size={kibibytes}k none $data || exit 77
+         cp -a {home}/. $data/ || exit 78
+         {script}
+         rm -rf {home} && cp -a $data {home} || exit 79
+         exit $code"
+    );
+    let output = Command::new("unshare").args(["--map-root-user", "--mount", "sh", "-c", &script]).output().ok()?;
+    let mounted = !matches!(output.status.code(), None | Some(1 | 77)) || !output.stdout.is_empty();
+    if !mounted {
+        eprintln!("skipped: no file system can be mounted here ({})", crate::world::stderr(&output).trim());
+    }
+    mounted.then_some(output)
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_step_is_said_and_survived() {
+    let world = next_published();
+    let template = world.path("template");
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        let _ = fs::remove_dir_all(to);
+        assert!(Command::new("cp").args(["-a", text(from), text(to)]).status().unwrap().success());
+    };
+    copy(&world.path("data"), &template);
+    let before = world.visible();
+    let mut full = 0;
+    // What is there takes some 300 KiB and the update as much again; the steps are of a few pages.
+    for kibibytes in (260..).step_by(12) {
+        assert!(kibibytes < 2_000, "the update never fits");
+        copy(&template, &world.path("data"));
+        let script = "echo begun; $client --data $data update; code=$?";
+        let Some(output) = on_a_small_disk(&world, kibibytes, script) else { return };
+        let stderr = crate::world::stderr(&output);
+        match output.status.code() {
+            // Not even what is there fits.
+            Some(78) => {}
+            Some(15) => {
+                full += 1;
+                world.assert_whole();
+                assert_eq!(world.visible(), before, "{kibibytes} KiB: {stderr}");
+                assert_eq!(world.ok(&["update"])["serial"], 2, "{kibibytes} KiB: with room again");
+                world.assert_whole();
+            }
+            Some(0) => break,
+            other => panic!("{kibibytes} KiB: {other:?}: {stderr}"),
+        }
+    }
+    assert!(full > 3, "the disk was full at {full} sizes only");
+}
+
+#[test]
+fn a_read_only_disk_is_said_and_what_runs_can_be_looked_at() {
+    let world = next_published();
+    let before = world.visible();
+    let script = "mount -o remount,ro $data; $client --data $data status && $client --data $data update; code=$?";
+    let Some(output) = on_a_small_disk(&world, 2_000, script) else { return };
+    let stderr = crate::world::stderr(&output);
+    assert_eq!(output.status.code(), Some(15), "{stderr}");
+    assert!(stderr.contains("reason: storage"), "{stderr}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Release number    1"));
+    assert_eq!(world.visible(), before);
 }
 
 #[test]
