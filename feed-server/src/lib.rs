@@ -6,6 +6,10 @@
 pub mod clock;
 pub mod config;
 pub mod crash;
+pub mod headends;
+pub mod metrics;
+pub mod schedule;
+pub mod tokens;
 
 pub mod http;
 pub mod publish;
@@ -13,6 +17,9 @@ pub mod release;
 pub mod store;
 pub mod sync;
 pub mod upstream;
+
+/// The program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[cfg(test)]
 mod testing;
