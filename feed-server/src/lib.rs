@@ -11,7 +11,11 @@ pub mod metrics;
 pub mod schedule;
 pub mod tokens;
 
+pub mod app;
+pub mod commands;
+pub mod control;
 pub mod http;
+pub mod jobs;
 pub mod publish;
 pub mod release;
 pub mod store;

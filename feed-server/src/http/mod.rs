@@ -1,3 +1,8 @@
 //! The server's HTTP: router, routes, authentication, errors.
 
+pub mod api;
+pub mod auth;
 pub mod content;
+pub mod errors;
+pub mod measure;
+pub mod server;

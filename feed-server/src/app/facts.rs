@@ -1,0 +1,87 @@
+//! What metrics say of the store, the schedule and the signed metadata, read whenever somebody asks.
+
+use bundles::Version;
+use jiff::Timestamp;
+
+use super::App;
+use crate::metrics::{Facts, results};
+use crate::publish::{Repository, Role};
+use crate::store::StoreError;
+use crate::{VERSION, headends};
+
+/// When a role's signed metadata expires: repository, role, time.
+pub type Expiry = (Repository, Role, Timestamp);
+
+impl App {
+    /// The facts of now.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn facts(&self) -> Result<Facts, StoreError> {
+        let mut facts = Facts::default();
+        facts.build_info.add(&[VERSION, "origin"], 1);
+        facts.sync_interval_seconds.set(self.config.schedule.every.as_secs());
+        self.run_facts(&mut facts)?;
+        self.release_facts(&mut facts)?;
+        for (repository, role, expires) in self.metadata_expires() {
+            facts.metadata_expires_timestamp_seconds.add_time(&[&repository.to_string(), &role.to_string()], expires);
+        }
+        for ((role, position), not_after) in self.upstream_chain.not_after() {
+            let labels = [role.as_str(), &position.to_string()];
+            facts.upstream_certificate_not_after_timestamp_seconds.add_time(&labels, not_after);
+        }
+        for (state, count) in headends::count(self.now(), &self.headends()?, &self.release_times()?) {
+            facts.headends.add(&[state.as_str()], count);
+        }
+        // A disk that cannot be measured must not hide everything else.
+        match self.store.usage() {
+            Ok(usage) => {
+                facts.store_bytes.set(usage.store_bytes);
+                facts.store_free_bytes.set(usage.free_bytes);
+            }
+            Err(error) => tracing::warn!(%error, "the store cannot be measured"),
+        }
+        Ok(facts)
+    }
+
+    fn run_facts(&self, facts: &mut Facts) -> Result<(), StoreError> {
+        let kept = self.store.run_facts()?;
+        // The store may have been unable to take the last run: a full disk must not make it look as if all were well.
+        let last = self.runs.last();
+        let last_started = last.as_ref().map(|run| run.started);
+        let last_outcome = match &last {
+            Some(run) => run.outcome.as_ref(),
+            None => kept.last_outcome.as_ref(),
+        };
+        facts.last_attempt_timestamp_seconds.set_time(kept.last_attempt.max(last_started));
+        facts.last_success_timestamp_seconds.set_time(kept.last_success);
+        facts.content_timestamp_seconds.set_time(kept.content_changed_at);
+        facts.next_run_timestamp_seconds.set_time(self.runs.next_due());
+        facts.run_started_timestamp_seconds.set_time(self.runs.progress().map(|progress| progress.started));
+        for result in results() {
+            let is_last = last_outcome.is_some_and(|outcome| outcome.label() == result);
+            facts.last_attempt_result.add(&[result], u64::from(is_last));
+        }
+        if let Some(offset) = self.recent_runs(2)?.iter().find_map(|run| run.clock_offset) {
+            facts.clock_offset_seconds.set_seconds(offset);
+        }
+        Ok(())
+    }
+
+    fn release_facts(&self, facts: &mut Facts) -> Result<(), StoreError> {
+        let Some(newest) = self.store.newest_release()? else { return Ok(()) };
+        facts.release_serial.set(newest.manifest.serial.get());
+        let mut seen = std::collections::BTreeSet::new();
+        for released in &newest.manifest.components {
+            let version = match &released.version {
+                Version::Dotted(dotted) => dotted.to_string(),
+                Version::Digest(_) => "digest".to_owned(),
+            };
+            // All `other-*` are one label: two of them with one version are one sample.
+            if seen.insert((released.component.metric_label(), version.clone())) {
+                facts.component_info.add(&[released.component.metric_label(), &version], 1);
+            }
+        }
+        Ok(())
+    }
+}

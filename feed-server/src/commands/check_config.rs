@@ -1,0 +1,25 @@
+//! `feed-server check-config`
+
+use super::{Global, failed, output};
+use crate::http::server;
+use crate::jobs::update::USER_AGENT;
+use crate::upstream::vendor::Vendor;
+
+/// Reads the configuration and the files that it names.
+///
+/// # Errors
+/// Every mistake in it, or the first file that is not what it should be.
+pub fn run(global: &Global) -> anyhow::Result<()> {
+    let config = global.config()?;
+    drop(Vendor::new(&config.upstream, USER_AGENT).map_err(failed)?);
+    if let Some(tls) = &config.listen.tls {
+        drop(server::tls(tls).map_err(failed)?);
+    }
+    if global.json {
+        return output::print_json(&serde_json::json!({ "good": true }));
+    }
+    match &global.config {
+        Some(path) => output::print(&format!("{} is good.\n", path.display())),
+        None => output::print("There is no configuration file (--config); the defaults are good.\n"),
+    }
+}

@@ -1,0 +1,296 @@
+//! The way from a verb to the data: the control socket of the server that runs, or one that the verb opens for itself.
+//! Either way the verb speaks the same API, so there is one path to test.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bundles::Reason;
+use bundles::report::Failure;
+use reqwest::{Client, Method, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::AsyncWriteExt as _;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::{Global, failed};
+use crate::app::{App, Opened};
+use crate::config::Config;
+use crate::control::{ControlSocket, SocketPath};
+use crate::http::errors::Problem;
+use crate::http::server::Servers;
+use crate::store::StoreError;
+use crate::{clock, jobs};
+
+/// How long to wait for a process that has the data directory's lock and does not answer yet: a server that starts, or
+/// another verb that ends.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The way in.
+#[derive(Debug)]
+pub struct Door {
+    client: Client,
+    own: Option<Own>,
+    _path: SocketPath,
+}
+
+/// What a verb runs for itself where no server does.
+#[derive(Debug)]
+struct Own {
+    stop: CancellationToken,
+    runner: JoinHandle<()>,
+    servers: Servers,
+    socket: ControlSocket,
+}
+
+impl Door {
+    /// Opens the way in, does `act`, and closes it again whatever came of it.
+    ///
+    /// # Errors
+    /// Those of `act`; or there is no way in.
+    pub async fn with<T>(global: &Global, act: impl AsyncFnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        Self::open(global.config()?, Start::AsItIs).await?.act(act).await
+    }
+
+    /// The same, and where no server runs, what an earlier process left unpublished is published first.
+    ///
+    /// # Errors
+    /// As [`Self::with`].
+    pub async fn with_published<T>(
+        global: &Global,
+        act: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        Self::open(global.config()?, Start::Published).await?.act(act).await
+    }
+
+    async fn act<T>(self, act: impl AsyncFnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let result = act(&self).await;
+        self.close().await;
+        result
+    }
+
+    async fn open(config: Config, start: Start) -> anyhow::Result<Self> {
+        let directory = config.data.directory.clone();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // Without the directory there is neither a socket nor a server.
+            if directory.exists() && server_answers(&directory)? {
+                let path = SocketPath::of(&directory).map_err(|error| no_socket(&directory, &error))?;
+                return Ok(Self { client: client(&path)?, own: None, _path: path });
+            }
+            match open_app(config.clone(), None, start).await {
+                Ok(app) => return Self::open_own(&directory, app),
+                Err(failure) if failure.reason == Reason::Busy && Instant::now() < deadline => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+    }
+
+    fn open_own(directory: &Path, app: Arc<App>) -> anyhow::Result<Self> {
+        let (socket, listener) = ControlSocket::open(directory).map_err(|error| no_socket(directory, &error))?;
+        let mut servers = Servers::default();
+        servers.serve_control(&app, listener).map_err(failed)?;
+        let stop = CancellationToken::new();
+        let runner = tokio::spawn(jobs::runner::on_request(app, stop.clone()));
+        let path = SocketPath::of(directory).map_err(|error| no_socket(directory, &error))?;
+        let client = client(&path)?;
+        Ok(Self { client, own: Some(Own { stop, runner, servers, socket }), _path: path })
+    }
+
+    async fn close(self) {
+        drop(self.client);
+        let Some(own) = self.own else { return };
+        // The socket goes first: who comes now must not find one that no longer answers, nor may its file be removed
+        // after the data directory's lock went to somebody else.
+        drop(own.socket);
+        own.stop.cancel();
+        if let Err(error) = own.runner.await {
+            tracing::error!(%error, "the runner did not end well");
+        }
+        own.servers.stop().await;
+    }
+
+    /// Asks for facts.
+    ///
+    /// # Errors
+    /// The server's problem, as it says it.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        Ok(self.send(Method::GET, path, None::<&()>).await?.json().await?)
+    }
+
+    /// Asks for something to happen.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        Ok(self.send(Method::POST, path, Some(body)).await?.json().await?)
+    }
+
+    /// Asks for something to go.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        self.send(Method::DELETE, path, None::<&()>).await.map(drop)
+    }
+
+    /// Bytes as they are.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        Ok(self.send(Method::GET, path, None::<&()>).await?.bytes().await?.to_vec())
+    }
+
+    /// Streams a file to `target`, which appears whole or not at all; tells `progress` bytes so far and in all.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; or the file cannot be written.
+    pub async fn download(
+        &self,
+        path: &str,
+        target: &Path,
+        mut progress: impl FnMut(u64, Option<u64>),
+    ) -> anyhow::Result<u64> {
+        let mut response = self.send(Method::GET, path, None::<&()>).await?;
+        let length = response.content_length();
+        let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let unwritten = |error: std::io::Error| cannot_write(target, &error);
+        // Readable as the user's umask says: it is made to be handed on.
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".posture-").permissions(std::fs::Permissions::from_mode(0o666));
+        let file = builder.tempfile_in(directory).map_err(unwritten)?;
+        let mut writer = tokio::fs::File::from_std(file.as_file().try_clone().map_err(unwritten)?);
+        let mut written = 0;
+        while let Some(chunk) = response.chunk().await? {
+            writer.write_all(&chunk).await.map_err(unwritten)?;
+            written += chunk.len() as u64;
+            progress(written, length);
+        }
+        writer.sync_all().await.map_err(unwritten)?;
+        file.persist(target).map_err(|error| unwritten(error.error))?;
+        Ok(written)
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> anyhow::Result<Response> {
+        // The host is a formality: every connection goes to the socket.
+        let mut request = self.client.request(method, format!("http://localhost{path}"));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| {
+            Failure::new(Reason::Connect, format!("the server went away ({error}); check whether it still runs"))
+        })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let problem: Problem = response.json().await.unwrap_or_else(|_| {
+            Problem::new(Reason::Internal, format!("the server answered {status}; see its log for the cause"))
+        });
+        Err(Failure::new(problem.reason, problem.detail).into())
+    }
+}
+
+/// How an app begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With what is there. Most verbs look at the catalog or change it; nothing has to be signed for that.
+    AsItIs,
+    /// With all that the catalog holds published.
+    Published,
+}
+
+/// Whether a server answers on the control socket of a data directory.
+///
+/// # Errors
+/// The socket is another user's.
+pub fn server_answers(directory: &Path) -> anyhow::Result<bool> {
+    let path = SocketPath::of(directory).map_err(|error| no_socket(directory, &error))?;
+    path.answers().map_err(|error| no_socket(directory, &error))
+}
+
+/// Opens the app on a data directory, puts right what an earlier process left, and tells people of new keys.
+///
+/// # Errors
+/// Another process has it; it is another user's; or it cannot be read or written.
+pub async fn open_app(config: Config, public_url: Option<Url>, start: Start) -> Result<Arc<App>, Failure> {
+    refuse_other_owner(&config.data.directory)?;
+    let Opened { app, keys_created } = App::open(config, public_url, clock::now).await?;
+    jobs::startup::end_interrupted_runs(&app).map_err(|error: StoreError| Failure::of(&error))?;
+    match start {
+        Start::AsItIs => {}
+        Start::Published => jobs::startup::publish(&app).await,
+    }
+    if keys_created {
+        eprintln!("Signing keys were made in {}. Fingerprints (SHA-256):", app.config.data.directory.display());
+        for key in app.keys.fingerprints() {
+            eprintln!("  {:<18} {}", format!("{} {}", key.repository, key.role), key.fingerprint);
+        }
+    }
+    Ok(Arc::new(app))
+}
+
+fn client(path: &SocketPath) -> anyhow::Result<Client> {
+    // No TLS goes over the socket; the settings are given so that none are looked for.
+    let tls = rustls::ClientConfig::builder_with_provider(certs::provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    Ok(Client::builder().unix_socket(path.as_path()).tls_backend_preconfigured(tls).no_proxy().build()?)
+}
+
+/// Files that another user makes in here the server could not read or replace later: root's above all.
+fn refuse_other_owner(directory: &Path) -> Result<(), Failure> {
+    let Ok(metadata) = directory.metadata() else { return Ok(()) };
+    let me = rustix::process::geteuid().as_raw();
+    if metadata.uid() == me {
+        return Ok(());
+    }
+    Err(Failure::new(Reason::BadRequest, run_as(directory, metadata.uid())))
+}
+
+fn no_socket(directory: &Path, error: &std::io::Error) -> anyhow::Error {
+    let owner = directory.metadata().map(|metadata| metadata.uid());
+    match owner {
+        Ok(owner) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Failure::new(Reason::BadRequest, run_as(directory, owner)).into()
+        }
+        Ok(_) | Err(_) => {
+            let message = format!("the control socket in {} cannot be used: {error}", directory.display());
+            Failure::new(Reason::Storage, message).into()
+        }
+    }
+}
+
+fn run_as(directory: &Path, owner: u32) -> String {
+    let name = user_name(owner).unwrap_or_else(|| format!("#{owner}"));
+    let directory = directory.display();
+    format!(
+        "the data directory {directory} belongs to user {name}, and files of another user in it would lock the server \
+         out; run this as that user: sudo -u '{name}' feed-server …"
+    )
+}
+
+fn user_name(user: u32) -> Option<String> {
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == user.to_string()).then(|| name.to_owned())
+    })
+}
+
+/// A file that a command was to write and cannot.
+pub fn cannot_write(path: &Path, error: &std::io::Error) -> anyhow::Error {
+    let path: PathBuf = path.to_owned();
+    Failure::new(Reason::Storage, format!("cannot write {}: {error}", path.display())).into()
+}

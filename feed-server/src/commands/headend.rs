@@ -1,0 +1,103 @@
+//! `feed-server headend …`
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+
+use super::Global;
+use super::door::{Door, cannot_write};
+use super::output::{local_time, print, print_json, print_table};
+use crate::http::api::views::{HeadendView, IssuedToken, NewHeadend};
+
+/// Headends that may report.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Add a headend and show its token, this once
+    Add {
+        /// Its id: 1 to 253 of A-Z a-z 0-9 . _ -
+        id: String,
+        /// Write the token to a new file (mode 0600) instead of showing it
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+    },
+    /// List headends and how they are
+    List,
+    /// Remove a headend; its token ends
+    Remove {
+        /// Its id
+        id: String,
+    },
+}
+
+/// Adds, lists or removes headends.
+///
+/// # Errors
+/// There is one already, there is none, or there is no way to the data.
+pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Add { id, token_file } => add(global, id, token_file).await,
+        Verb::List => {
+            let headends: Vec<HeadendView> =
+                Door::with(global, async |door| door.get("/api/v1/headends").await).await?;
+            if global.json { print_json(&headends) } else { list(&headends) }
+        }
+        Verb::Remove { id } => {
+            let path = format!("/api/v1/headends/{}", super::segment(&id)?);
+            Door::with(global, async |door| door.delete(&path).await).await?;
+            if global.json { Ok(()) } else { print(&format!("Headend {id} is removed.\n")) }
+        }
+    }
+}
+
+async fn add(global: &Global, id: String, token_file: Option<PathBuf>) -> anyhow::Result<()> {
+    // The file first: a token that was issued and could not be written would be lost.
+    let file = token_file.map(|path| new_file(&path).map(|file| (path, file))).transpose()?;
+    let new = NewHeadend { id };
+    let issued = Door::with(global, async |door| door.post::<IssuedToken>("/api/v1/headends", &new).await).await;
+    let issued = match (issued, &file) {
+        (Ok(issued), _) => issued,
+        (Err(error), Some((path, _))) => {
+            // Empty, and made just now.
+            std::fs::remove_file(path).map_err(|error| cannot_write(path, &error))?;
+            return Err(error);
+        }
+        (Err(error), None) => return Err(error),
+    };
+    match file {
+        Some((path, mut file)) => {
+            writeln!(file, "{}", issued.token)
+                .and_then(|()| file.sync_all())
+                .map_err(|error| cannot_write(&path, &error))?;
+            print(&format!("Headend {} is added; its token is in {}.\n", issued.name, path.display()))
+        }
+        None if global.json => print_json(&issued),
+        None => {
+            eprintln!("Headend {} is added. Its token is shown this once:", issued.name);
+            print(&format!("{}\n", issued.token))
+        }
+    }
+}
+
+fn new_file(path: &Path) -> anyhow::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(path).map_err(|error| cannot_write(path, &error))
+}
+
+fn list(headends: &[HeadendView]) -> anyhow::Result<()> {
+    let mut rows = vec![["HEADEND", "STATE", "RELEASE", "LAST REPORT", "LAST FAILURE"].map(str::to_owned)];
+    for headend in headends {
+        let report = headend.report.as_ref();
+        rows.push([
+            headend.id.clone(),
+            headend.state.as_str().to_owned(),
+            report.and_then(|r| r.report.serial).map_or_else(|| "–".to_owned(), |serial| serial.to_string()),
+            report.map_or_else(|| "never".to_owned(), |r| local_time(r.received)),
+            report.and_then(|r| r.report.last_failure.as_ref()).map_or_else(String::new, ToString::to_string),
+        ]);
+    }
+    print_table(&rows)
+}

@@ -1,0 +1,169 @@
+//! The command line: a file per verb. Verbs speak to the server that runs on the data directory, or to one of their own.
+
+pub mod bundle;
+pub mod check_config;
+pub mod door;
+pub mod headend;
+pub mod keys;
+pub mod logging;
+pub mod output;
+pub mod release;
+pub mod serve;
+pub mod status;
+pub mod sync;
+pub mod token;
+
+use std::path::PathBuf;
+
+use bundles::report::Failure;
+use bundles::{Reason, Reasoned};
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config};
+use logging::LogFormat;
+
+/// Mirrors the vendor's posture update feed and distributes it to headends.
+#[derive(Debug, Parser)]
+#[command(name = "feed-server", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What every verb takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Configuration file (TOML); without it every key has its default
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data directory; goes before the configuration's [default: ./feed-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Print facts as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Log more; twice for even more (RUST_LOG goes before it)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// How log lines look, on standard error
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+impl Global {
+    /// The configuration that these say.
+    ///
+    /// # Errors
+    /// Every mistake in the file.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        let mut config = match &self.config {
+            Some(path) => config::read(path).map_err(failed)?,
+            None => Config::default(),
+        };
+        if let Some(data) = &self.data {
+            config.data.directory.clone_from(data);
+        }
+        Ok(config)
+    }
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Fetch on schedule and serve, until SIGTERM
+    Serve,
+    /// Update now
+    Sync(sync::Arguments),
+    /// Show Update Information, the newest release and the next run
+    Status,
+    /// Read the configuration and the files it names, and tell every mistake
+    CheckConfig,
+    /// What there is to run
+    #[command(subcommand)]
+    Release(release::Verb),
+    /// Zips to carry
+    #[command(subcommand)]
+    Bundle(bundle::Verb),
+    /// Headends that may report
+    #[command(subcommand)]
+    Headend(headend::Verb),
+    /// Administrators' tokens
+    #[command(subcommand)]
+    Token(token::Verb),
+    /// Signing keys and the roots that headends trust
+    #[command(subcommand)]
+    Keys(keys::Verb),
+    /// List the points at which a test can kill this program (POSTURE_FEED_CRASH_AT)
+    #[cfg(debug_assertions)]
+    #[command(hide = true)]
+    CrashPoints,
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// A [`Failure`] somewhere in the chain gives the exit code.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    logging::start(&cli.global, matches!(cli.verb, Verb::Serve))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(dispatch(cli))
+}
+
+async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<()> {
+    match verb {
+        Verb::Serve => serve::run(&global).await,
+        Verb::Sync(arguments) => sync::run(&global, arguments).await,
+        Verb::Status => status::run(&global).await,
+        Verb::CheckConfig => check_config::run(&global),
+        Verb::Release(verb) => release::run(&global, verb).await,
+        Verb::Bundle(verb) => bundle::run(&global, verb).await,
+        Verb::Headend(verb) => headend::run(&global, verb).await,
+        Verb::Token(verb) => token::run(&global, verb).await,
+        Verb::Keys(verb) => keys::run(&global, verb).await,
+        #[cfg(debug_assertions)]
+        Verb::CrashPoints => output::print(&(crate::crash::POINTS.join("\n") + "\n")),
+    }
+}
+
+/// The failure that a command ends with, from any error of the house.
+// By value, as `map_err` hands it over.
+#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+pub fn failed(error: impl Reasoned) -> anyhow::Error {
+    Failure::of(&error).into()
+}
+
+/// The exit code of an error (design, section 8).
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    failure_in(error).map_or(Reason::Internal, |failure| failure.reason).exit_code()
+}
+
+/// An id as part of an API path.
+///
+/// # Errors
+/// It is none, so nothing is called that.
+pub fn segment(id: &str) -> anyhow::Result<&str> {
+    if crate::headends::is_id(id) {
+        return Ok(id);
+    }
+    Err(Failure::new(Reason::NotFound, format!("nothing can be called {id:?}; list what there is, and try again"))
+        .into())
+}
+
+/// Tells people, or programs where they asked for JSON, why the command failed.
+pub fn tell(error: &anyhow::Error, json: bool) {
+    let failure = failure_in(error).cloned().unwrap_or_else(|| Failure::new(Reason::Internal, format!("{error:#}")));
+    if json {
+        eprintln!("{}", serde_json::to_string(&failure).unwrap_or_default());
+    } else {
+        eprintln!("feed-server: {failure}");
+    }
+}
+
+fn failure_in(error: &anyhow::Error) -> Option<&Failure> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Failure>())
+}

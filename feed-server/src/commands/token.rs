@@ -1,0 +1,90 @@
+//! `feed-server token …`
+
+use clap::{Subcommand, ValueEnum};
+
+use super::Global;
+use super::door::Door;
+use super::output::{local_time, print, print_json, print_table};
+use crate::http::api::views::{IssuedToken, NewToken, TokenView};
+use crate::store::records::Scope;
+
+/// Administrators' tokens.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Make a token and show it, this once
+    Add {
+        /// What to call it: 1 to 253 of A-Z a-z 0-9 . _ -
+        name: String,
+        /// What it allows; each includes those before it
+        #[arg(long)]
+        scope: ScopeName,
+    },
+    /// List tokens' names
+    List,
+    /// Revoke a token
+    Revoke {
+        /// Its name
+        name: String,
+    },
+}
+
+/// [`Scope`] as an argument.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ScopeName {
+    /// Look
+    Read,
+    /// Update now, build bundles
+    Operate,
+    /// Headends and tokens
+    Admin,
+}
+
+impl From<ScopeName> for Scope {
+    fn from(name: ScopeName) -> Self {
+        match name {
+            ScopeName::Read => Self::Read,
+            ScopeName::Operate => Self::Operate,
+            ScopeName::Admin => Self::Admin,
+        }
+    }
+}
+
+/// Makes, lists or revokes tokens.
+///
+/// # Errors
+/// There is one already, there is none, or there is no way to the data.
+pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Add { name, scope } => {
+            let new = NewToken { name, scope: scope.into() };
+            let issued: IssuedToken = Door::with(global, async |door| door.post("/api/v1/tokens", &new).await).await?;
+            if global.json {
+                return print_json(&issued);
+            }
+            eprintln!("Token {} is made. It is shown this once:", issued.name);
+            print(&format!("{}\n", issued.token))
+        }
+        Verb::List => {
+            let tokens: Vec<TokenView> = Door::with(global, async |door| door.get("/api/v1/tokens").await).await?;
+            if global.json { print_json(&tokens) } else { list(&tokens) }
+        }
+        Verb::Revoke { name } => {
+            let path = format!("/api/v1/tokens/{}", super::segment(&name)?);
+            Door::with(global, async |door| door.delete(&path).await).await?;
+            if global.json { Ok(()) } else { print(&format!("Token {name} is revoked.\n")) }
+        }
+    }
+}
+
+fn list(tokens: &[TokenView]) -> anyhow::Result<()> {
+    let mut rows = vec![["TOKEN", "SCOPE", "MADE"].map(str::to_owned)];
+    for token in tokens {
+        let scope = match token.scope {
+            Scope::Read => "read",
+            Scope::Operate => "operate",
+            Scope::Admin => "admin",
+        };
+        rows.push([token.name.clone(), scope.to_owned(), local_time(token.created)]);
+    }
+    print_table(&rows)
+}

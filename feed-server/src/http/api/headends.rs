@@ -1,0 +1,104 @@
+//! `/api/v1/headends`: which headends may report, and how they are.
+
+use actix_web::{HttpResponse, web};
+use bundles::Reason;
+
+use super::views::{HeadendView, IssuedToken, NewHeadend};
+use crate::app::App;
+use crate::headends;
+use crate::http::auth::{Admin, Allowed, Read};
+use crate::http::errors::{Answer, Problem};
+use crate::store::records::HeadendRecord;
+use crate::tokens::Token;
+
+/// All headends with their state, by id.
+#[utoipa::path(
+    get, path = "/api/v1/headends", tag = "headends", security(("read" = [])),
+    responses((status = 200, description = "All headends", body = Vec<HeadendView>))
+)]
+pub async fn list(_: Allowed<Read>, app: web::Data<App>) -> Answer {
+    let views: Vec<_> = web::block(move || views(&app, None)).await??;
+    Ok(HttpResponse::Ok().json(views))
+}
+
+/// One headend.
+#[utoipa::path(
+    get, path = "/api/v1/headends/{id}", tag = "headends", security(("read" = [])),
+    params(("id" = String, Path, description = "The headend's id")),
+    responses(
+        (status = 200, description = "The headend", body = HeadendView),
+        (status = 404, description = "There is no such headend", body = crate::http::errors::Problem),
+    )
+)]
+pub async fn get(_: Allowed<Read>, app: web::Data<App>, id: web::Path<String>) -> Answer {
+    let view = web::block(move || views(&app, Some(&id))).await??.pop();
+    view.map(|view| HttpResponse::Ok().json(view)).ok_or_else(|| Problem::not_found("such headend"))
+}
+
+/// Adds a headend and shows its token this once.
+#[utoipa::path(
+    post, path = "/api/v1/headends", tag = "headends", security(("admin" = [])), request_body = NewHeadend,
+    responses(
+        (status = 201, description = "It may report with this token", body = IssuedToken),
+        (status = 409, description = "There is one with this id", body = crate::http::errors::Problem),
+    )
+)]
+pub async fn add(caller: Allowed<Admin>, app: web::Data<App>, new: web::Json<NewHeadend>) -> Answer {
+    let id = new.into_inner().id;
+    if !headends::is_id(&id) {
+        return Err(Problem::bad_request(
+            "a headend's id has 1 to 253 of A-Z a-z 0-9 . _ - and begins with a letter or a digit",
+        ));
+    }
+    let token = Token::new();
+    let record = HeadendRecord { id: id.clone(), added: app.now(), token: token.digest() };
+    let added = web::block(move || {
+        app.change(|store| match store.headend(&record.id)? {
+            Some(_) => Ok(false),
+            None => store.put_headend(&record).map(|()| true),
+        })
+    })
+    .await??;
+    if !added {
+        let detail = format!("there is a headend {id} already; remove it first to give it another token");
+        return Err(Problem::with_status(actix_web::http::StatusCode::CONFLICT, Reason::BadRequest, detail));
+    }
+    tracing::info!(headend = id, by = caller.who, "added a headend");
+    Ok(HttpResponse::Created().json(IssuedToken { name: id, token: token.reveal().to_owned() }))
+}
+
+/// Removes a headend and what it reported; its token ends.
+#[utoipa::path(
+    delete, path = "/api/v1/headends/{id}", tag = "headends", security(("admin" = [])),
+    params(("id" = String, Path, description = "The headend's id")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "There is no such headend", body = crate::http::errors::Problem),
+    )
+)]
+pub async fn remove(caller: Allowed<Admin>, app: web::Data<App>, id: web::Path<String>) -> Answer {
+    let id = id.into_inner();
+    let gone = id.clone();
+    if !web::block(move || app.change(|store| store.remove_headend(&gone))).await?? {
+        return Err(Problem::not_found("such headend"));
+    }
+    tracing::info!(headend = id, by = caller.who, "removed a headend");
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn views(app: &App, only: Option<&str>) -> Result<Vec<HeadendView>, Problem> {
+    let now = app.now();
+    let releases = app.release_times()?;
+    let mut reported: std::collections::HashMap<_, _> = app.store.reports()?.into_iter().collect();
+    let headends = app.store.headends()?.into_iter().filter(|headend| only.is_none_or(|id| id == headend.id));
+    let view = |headend: HeadendRecord| {
+        let report = reported.remove(&headend.id);
+        HeadendView {
+            state: headends::state(now, report.as_ref(), &releases),
+            id: headend.id,
+            added: headend.added,
+            report,
+        }
+    };
+    Ok(headends.map(view).collect())
+}

@@ -1,0 +1,84 @@
+//! The administrators' API, and the headends' report. `/api/v1/openapi.json` describes it.
+
+pub mod headends;
+pub mod keys;
+pub mod monitoring;
+pub mod releases;
+pub mod report;
+pub mod status;
+pub mod sync;
+pub mod tokens;
+pub mod views;
+
+use actix_web::{HttpResponse, Resource, web};
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+
+use super::errors::no_such_method;
+
+/// Bodies of the API are some hundreds of bytes; more is not for it.
+const MAX_JSON_BYTES: usize = 64 << 10;
+
+/// The description of every route below.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(title = "Posture Feed", description = "Administrators' API of a feed-server, and the headends' report."),
+    paths(
+        status::get, releases::list, releases::get, sync::start, sync::get, sync::runs, sync::run,
+        headends::list, headends::get, headends::add, headends::remove, report::put,
+        tokens::list, tokens::add, tokens::revoke, keys::list, keys::root,
+    ),
+    modifiers(&Schemes)
+)]
+pub struct Description;
+
+/// The ways to prove who one is.
+#[derive(Debug)]
+struct Schemes;
+
+impl utoipa::Modify for Schemes {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_with(Default::default);
+        for (name, whose) in [
+            ("read", "An administrator's token of any scope"),
+            ("operate", "An administrator's token with scope operate or admin"),
+            ("admin", "An administrator's token with scope admin"),
+            ("headend", "The headend's own token"),
+        ] {
+            let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(whose)).build();
+            components.add_security_scheme(name, SecurityScheme::Http(scheme));
+        }
+    }
+}
+
+async fn openapi() -> HttpResponse {
+    HttpResponse::Ok().json(Description::openapi())
+}
+
+/// The routes.
+pub fn configure(config: &mut web::ServiceConfig) {
+    let at = |path: &str| -> Resource { web::resource(path).default_service(web::to(no_such_method)) };
+    let api = web::scope("/api/v1")
+        .wrap(actix_web::middleware::DefaultHeaders::new().add(("cache-control", "no-store")))
+        .app_data(
+            web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(|error, _| super::errors::refused(&error)),
+        )
+        .app_data(web::PathConfig::default().error_handler(|error, _| super::errors::refused(&error)))
+        .app_data(web::QueryConfig::default().error_handler(|error, _| super::errors::refused(&error)))
+        .service(at("/openapi.json").route(web::get().to(openapi)))
+        .service(at("/status").route(web::get().to(status::get)))
+        .service(at("/releases").route(web::get().to(releases::list)))
+        .service(at("/releases/{serial}").route(web::get().to(releases::get)))
+        .service(at("/sync").route(web::get().to(sync::get)).route(web::post().to(sync::start)))
+        .service(at("/runs").route(web::get().to(sync::runs)))
+        .service(at("/runs/{id}").route(web::get().to(sync::run)))
+        .service(at("/headends").route(web::get().to(headends::list)).route(web::post().to(headends::add)))
+        .service(at("/headends/{id}").route(web::get().to(headends::get)).route(web::delete().to(headends::remove)))
+        .service(at("/headends/{id}/report").route(web::put().to(report::put)))
+        .service(at("/tokens").route(web::get().to(tokens::list)).route(web::post().to(tokens::add)))
+        .service(at("/tokens/{name}").route(web::delete().to(tokens::revoke)))
+        .service(at("/keys").route(web::get().to(keys::list)))
+        .service(at("/keys/root/{repository}").route(web::get().to(keys::root)))
+        .default_service(web::to(super::errors::no_such_route));
+    config.service(api);
+}

@@ -1,0 +1,38 @@
+//! `/metrics`, `/healthz`, `/readyz`: for machines, without a token; nothing here asks upstream.
+
+use actix_web::{HttpResponse, web};
+
+use crate::app::App;
+use crate::http::errors::{Answer, Problem};
+use crate::metrics::CONTENT_TYPE;
+
+/// The metrics in Prometheus' text format.
+pub async fn metrics(app: web::Data<App>) -> Answer {
+    let text = web::block(move || {
+        let facts = app.facts()?;
+        app.metrics.render(&facts).map_err(|error| {
+            tracing::error!(%error, "the metrics cannot be written");
+            Problem::new(bundles::Reason::Internal, "the metrics cannot be written; report it as a defect")
+        })
+    })
+    .await??;
+    Ok(HttpResponse::Ok().insert_header(("content-type", CONTENT_TYPE)).body(text))
+}
+
+/// The process answers.
+pub async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().insert_header(("content-type", "text/plain; charset=utf-8")).body("ok\n")
+}
+
+/// What was published last is loaded and served. It is before the listeners open: that this answers is the proof.
+pub async fn readyz() -> HttpResponse {
+    HttpResponse::Ok().insert_header(("content-type", "text/plain; charset=utf-8")).body("ready\n")
+}
+
+/// The routes.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config
+        .route("/metrics", web::get().to(metrics))
+        .route("/healthz", web::get().to(healthz))
+        .route("/readyz", web::get().to(readyz));
+}

@@ -1,0 +1,34 @@
+//! `/api/v1/releases`: what there is to run.
+
+use actix_web::{HttpResponse, web};
+use bundles::Serial;
+
+use super::views::ReleaseSummary;
+use crate::app::App;
+use crate::http::auth::{Allowed, Read};
+use crate::http::errors::{Answer, Problem};
+
+/// Retained releases, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/releases", tag = "releases", security(("read" = [])),
+    responses((status = 200, description = "Retained releases", body = Vec<ReleaseSummary>))
+)]
+pub async fn list(_: Allowed<Read>, app: web::Data<App>) -> Answer {
+    let releases = app.store.releases(app.config.data.retain_releases)?;
+    let summaries: Vec<_> = releases.iter().map(|release| ReleaseSummary::from(&release.manifest)).collect();
+    Ok(HttpResponse::Ok().json(summaries))
+}
+
+/// One release's manifest.
+#[utoipa::path(
+    get, path = "/api/v1/releases/{serial}", tag = "releases", security(("read" = [])),
+    params(("serial" = u64, Path, description = "The release's number")),
+    responses(
+        (status = 200, description = "The release's manifest", body = Object),
+        (status = 404, description = "There is no such release", body = crate::http::errors::Problem),
+    )
+)]
+pub async fn get(_: Allowed<Read>, app: web::Data<App>, serial: web::Path<Serial>) -> Answer {
+    let release = app.store.release(*serial)?.ok_or_else(|| Problem::not_found(format!("release {serial}")))?;
+    Ok(HttpResponse::Ok().json(release.manifest))
+}

@@ -1,0 +1,41 @@
+//! `PUT /api/v1/headends/{id}/report`: a headend says what it runs.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use bundles::report::{MAX_REPORT_BYTES, Report};
+use bundles::{Reason, Reasoned as _};
+
+use crate::app::App;
+use crate::http::auth;
+use crate::http::errors::{Answer, Problem};
+use crate::store::records::ReportRecord;
+
+/// Takes a report.
+#[utoipa::path(
+    put, path = "/api/v1/headends/{id}/report", tag = "headends", security(("headend" = [])),
+    params(("id" = String, Path, description = "The headend's id")),
+    request_body(content = Object, description = "The report", content_type = "application/json"),
+    responses(
+        (status = 204, description = "It is kept"),
+        (status = 400, description = "It is no report", body = crate::http::errors::Problem),
+        (status = 401, description = "The token is not this headend's", body = crate::http::errors::Problem),
+    )
+)]
+pub async fn put(request: HttpRequest, app: web::Data<App>, id: web::Path<String>, body: web::Payload) -> Answer {
+    let id = id.into_inner();
+    let presented = auth::presented(&request)?;
+    // The same answer for a wrong token and for an unknown headend: ids are nobody else's business.
+    let headend = app.store.headend(&id)?.filter(|headend| presented.is(&headend.token));
+    if headend.is_none() {
+        return Err(auth::unknown_token());
+    }
+
+    // Read only now: whoever has no token cannot make the server hold bytes.
+    let body = body.to_bytes_limited(MAX_REPORT_BYTES).await;
+    let body =
+        body.map_err(|_| Problem::new(Reason::TooLarge, format!("a report has at most {MAX_REPORT_BYTES} bytes")))?;
+    let body = body.map_err(|error| Problem::bad_request(format!("the report did not arrive whole: {error}")))?;
+    let report = Report::from_json(&body).map_err(|error| Problem::new(error.reason(), error.whole_message()))?;
+    let record = ReportRecord { received: app.now(), report };
+    web::block(move || app.store.put_report(&id, &record)).await??;
+    Ok(HttpResponse::NoContent().finish())
+}

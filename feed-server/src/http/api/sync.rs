@@ -1,0 +1,94 @@
+//! `/api/v1/sync` and `/api/v1/runs`: update now, how far it is, and how runs went.
+
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+
+use super::views::{ProgressView, RunView, SyncAccepted, SyncRequest, SyncView};
+use crate::app::App;
+use crate::http::auth::{Allowed, Operate, Read};
+use crate::http::errors::{Answer, Problem};
+
+/// The store remembers a thousand runs; a page of a hundred is what people look at.
+const DEFAULT_RUNS: usize = 100;
+
+/// Asks for an update run now.
+#[utoipa::path(
+    post, path = "/api/v1/sync", tag = "sync", security(("operate" = [])), request_body = SyncRequest,
+    responses(
+        (status = 202, description = "It will run", body = SyncAccepted),
+        (status = 400, description = "Nothing is fetched here", body = crate::http::errors::Problem),
+        (status = 409, description = "One is going on", body = crate::http::errors::Problem),
+    )
+)]
+pub async fn start(caller: Allowed<Operate>, app: web::Data<App>, wanted: Option<web::Json<SyncRequest>>) -> Answer {
+    let wanted = wanted.map(web::Json::into_inner).unwrap_or_default();
+    let request = app.update_now(wanted.accept_version_rollback)?;
+    tracing::info!(
+        run = request.run,
+        accept_version_rollback = request.accept_version_rollback,
+        by = caller.who,
+        "an update run was asked for"
+    );
+    Ok(HttpResponse::Accepted().json(SyncAccepted { run: request.run }))
+}
+
+/// The run that is going on, and the last one.
+#[utoipa::path(
+    get, path = "/api/v1/sync", tag = "sync", security(("read" = [])),
+    responses((status = 200, description = "The run that is going on, and the last one", body = SyncView))
+)]
+pub async fn get(_: Allowed<Read>, app: web::Data<App>) -> Answer {
+    let running = running(&app);
+    let last = app.recent_runs(2)?.iter().find(|run| run.outcome.is_some()).map(RunView::from);
+    Ok(HttpResponse::Ok().json(SyncView { running, last }))
+}
+
+/// How many.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    /// At most this many, newest first.
+    limit: Option<usize>,
+}
+
+/// The last runs, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/runs", tag = "sync", security(("read" = [])), params(Page),
+    responses((status = 200, description = "Runs", body = Vec<RunView>))
+)]
+pub async fn runs(_: Allowed<Read>, app: web::Data<App>, page: web::Query<Page>) -> Answer {
+    let limit = page.limit.unwrap_or(DEFAULT_RUNS).min(crate::store::KEPT_RUNS);
+    let runs: Vec<_> = app.recent_runs(limit)?.iter().map(RunView::from).collect();
+    Ok(HttpResponse::Ok().json(runs))
+}
+
+/// One run.
+#[utoipa::path(
+    get, path = "/api/v1/runs/{id}", tag = "sync", security(("read" = [])),
+    params(("id" = u64, Path, description = "The run's number")),
+    responses(
+        (status = 200, description = "The run", body = RunView),
+        (status = 404, description = "There is no such run", body = crate::http::errors::Problem),
+    )
+)]
+pub async fn run(_: Allowed<Read>, app: web::Data<App>, id: web::Path<u64>) -> Answer {
+    let run = app.run(*id)?.ok_or_else(|| Problem::not_found("such run"))?;
+    Ok(HttpResponse::Ok().json(RunView::from(&run)))
+}
+
+/// The run that is going on or waits to begin.
+pub(super) fn running(app: &App) -> Option<ProgressView> {
+    if let Some(progress) = app.runs.progress() {
+        return Some(ProgressView::from(&*progress));
+    }
+    app.runs.asked().map(|request| ProgressView {
+        run: request.run,
+        started: None,
+        trigger: request.trigger,
+        entries: 0,
+        files_done: 0,
+        received_bytes: 0,
+        file: None,
+    })
+}

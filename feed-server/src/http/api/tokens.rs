@@ -1,0 +1,76 @@
+//! `/api/v1/tokens`: administrators' tokens.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use bundles::Reason;
+
+use super::views::{IssuedToken, NewToken, TokenView};
+use crate::app::App;
+use crate::headends;
+use crate::http::auth::{Admin, Allowed};
+use crate::http::errors::{Answer, Problem};
+use crate::store::records::TokenRecord;
+use crate::tokens::Token;
+
+/// All tokens by name; what they are is not kept.
+#[utoipa::path(
+    get, path = "/api/v1/tokens", tag = "tokens", security(("admin" = [])),
+    responses((status = 200, description = "All tokens", body = Vec<TokenView>))
+)]
+pub async fn list(_: Allowed<Admin>, app: web::Data<App>) -> Answer {
+    let tokens: Vec<TokenView> = app.store.tokens()?.into_iter().map(TokenView::from).collect();
+    Ok(HttpResponse::Ok().json(tokens))
+}
+
+/// Makes a token and shows it this once.
+#[utoipa::path(
+    post, path = "/api/v1/tokens", tag = "tokens", security(("admin" = [])), request_body = NewToken,
+    responses(
+        (status = 201, description = "The token", body = IssuedToken),
+        (status = 409, description = "There is one of this name", body = crate::http::errors::Problem),
+    )
+)]
+pub async fn add(caller: Allowed<Admin>, app: web::Data<App>, new: web::Json<NewToken>) -> Answer {
+    let NewToken { name, scope } = new.into_inner();
+    if !headends::is_id(&name) {
+        return Err(Problem::bad_request(
+            "a token's name has 1 to 253 of A-Z a-z 0-9 . _ - and begins with a letter or a digit",
+        ));
+    }
+    let token = Token::new();
+    let record = TokenRecord { name: name.clone(), scope, created: app.now(), token: token.digest() };
+    let added = web::block(move || {
+        app.change(|store| {
+            if store.tokens()?.iter().any(|token| token.name == record.name) {
+                return Ok(false);
+            }
+            store.put_token(&record).map(|()| true)
+        })
+    })
+    .await??;
+    if !added {
+        let detail = format!("there is a token {name} already; revoke it first, or choose another name");
+        return Err(Problem::with_status(StatusCode::CONFLICT, Reason::BadRequest, detail));
+    }
+    tracing::info!(token = name, ?scope, by = caller.who, "made a token");
+    Ok(HttpResponse::Created().json(IssuedToken { name, token: token.reveal().to_owned() }))
+}
+
+/// Revokes a token.
+#[utoipa::path(
+    delete, path = "/api/v1/tokens/{name}", tag = "tokens", security(("admin" = [])),
+    params(("name" = String, Path, description = "The token's name")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "There is no such token", body = crate::http::errors::Problem),
+    )
+)]
+pub async fn revoke(caller: Allowed<Admin>, app: web::Data<App>, name: web::Path<String>) -> Answer {
+    let name = name.into_inner();
+    let gone = name.clone();
+    if !web::block(move || app.change(|store| store.remove_token(&gone))).await?? {
+        return Err(Problem::not_found("such token"));
+    }
+    tracing::info!(token = name, by = caller.who, "revoked a token");
+    Ok(HttpResponse::NoContent().finish())
+}

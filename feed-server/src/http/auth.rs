@@ -1,0 +1,110 @@
+//! Who may do what: a token with a scope on the network, everything on the control socket, whose file mode is the door.
+
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest, web};
+use bundles::Reason;
+
+use super::errors::Problem;
+use crate::app::App;
+use crate::store::records::Scope;
+use crate::tokens::Presented;
+
+/// What a listener knows of those who connect to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Anyone.
+    Network,
+    /// Only the data directory's owner (and root) can open the socket.
+    Control,
+}
+
+/// The scope that a route asks for, as a type, so that a handler cannot forget it.
+pub trait Requires {
+    /// At least this one.
+    const SCOPE: Scope;
+}
+
+/// [`Scope::Read`].
+#[derive(Debug)]
+pub struct Read;
+
+/// [`Scope::Operate`].
+#[derive(Debug)]
+pub struct Operate;
+
+/// [`Scope::Admin`].
+#[derive(Debug)]
+pub struct Admin;
+
+impl Requires for Read {
+    const SCOPE: Scope = Scope::Read;
+}
+
+impl Requires for Operate {
+    const SCOPE: Scope = Scope::Operate;
+}
+
+impl Requires for Admin {
+    const SCOPE: Scope = Scope::Admin;
+}
+
+/// A handler's first argument: whoever calls may do what `R` names.
+#[derive(Debug)]
+pub struct Allowed<R> {
+    /// The token's name, for the log.
+    pub who: String,
+    scope: PhantomData<R>,
+}
+
+impl<R: Requires> FromRequest for Allowed<R> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(caller(request).and_then(|(who, scope)| {
+            if scope >= R::SCOPE {
+                Ok(Self { who, scope: PhantomData })
+            } else {
+                let detail = "the token's scope is too small for this; ask an administrator for a larger one";
+                Err(Problem::with_status(StatusCode::FORBIDDEN, Reason::Unauthorized, detail))
+            }
+        }))
+    }
+}
+
+fn caller(request: &HttpRequest) -> Result<(String, Scope), Problem> {
+    if request.app_data::<Door>() == Some(&Door::Control) {
+        return Ok(("the control socket".to_owned(), Scope::Admin));
+    }
+    let presented = presented(request)?;
+    let app = request.app_data::<web::Data<App>>().ok_or_else(unknown_token)?;
+    let tokens = app.store.tokens()?;
+    // No early end: how long it takes says nothing of which token fits.
+    let found =
+        tokens.into_iter().fold(None, |found, token| if presented.is(&token.token) { Some(token) } else { found });
+    found.map(|token| (token.name, token.scope)).ok_or_else(unknown_token)
+}
+
+/// The bearer token of a request.
+///
+/// # Errors
+/// There is none.
+pub fn presented(request: &HttpRequest) -> Result<Presented, Problem> {
+    request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(Presented::from_authorization)
+        .ok_or_else(|| Problem::new(Reason::Unauthorized, "this needs a token: send `Authorization: Bearer pf_…`"))
+}
+
+/// The token is none that is known here.
+#[must_use]
+pub fn unknown_token() -> Problem {
+    Problem::new(Reason::Unauthorized, "the token is not known here; it was revoked, or belongs to another server")
+}

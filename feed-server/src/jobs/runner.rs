@@ -1,0 +1,104 @@
+//! Starts runs: one at a time, when they are due or somebody asks.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bundles::Reason;
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::config::UpstreamKind;
+use crate::schedule::{Due, ScheduleState, due};
+use crate::store::StoreError;
+use crate::store::records::{RunRecord, Trigger};
+
+/// Runs that the schedule looks back on: it counts failures in a row, and waits stop growing long before this many.
+const LOOK_BACK: usize = 64;
+
+/// The scheduler's timer ticks on the wall clock, and stands still while that is turned back; this one does not.
+const MONOTONIC_TICK: Duration = Duration::from_secs(30);
+
+/// Runs what is asked for, and nothing else, until `stop`.
+pub async fn on_request(app: Arc<App>, stop: CancellationToken) {
+    loop {
+        run_asked(&app, &stop).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = app.runs.woken() => {}
+        }
+    }
+}
+
+/// The runs that the schedule begins with, newest first.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn recent(app: &App) -> Result<VecDeque<RunRecord>, StoreError> {
+    Ok(app.store.runs(LOOK_BACK)?.into())
+}
+
+/// Runs what is due and what is asked for, until `stop`. `recent` is kept in memory from here on: a store that cannot be
+/// written must not make every tick a run.
+pub async fn scheduled(app: Arc<App>, mut recent: VecDeque<RunRecord>, stop: CancellationToken) {
+    let fetches = match app.config.upstream.kind {
+        UpstreamKind::Vendor => true,
+        UpstreamKind::None => false,
+    };
+    // Drawn once for each attempt: drawing at every tick would amount to the smallest.
+    let mut jitter: f64 = rand::random();
+    loop {
+        if fetches {
+            let state = ScheduleState::from_runs(app.first_start, &recent);
+            match due(app.now(), &state, &app.config.schedule, jitter) {
+                Due::At(at) => app.runs.set_next_due(Some(at)),
+                Due::Now(trigger) => start(&app, trigger),
+            }
+        }
+        if let Some(record) = run_asked(&app, &stop).await {
+            recent.push_front(record);
+            recent.truncate(LOOK_BACK);
+            jitter = rand::random();
+            continue;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = app.runs.woken() => {}
+            () = tokio::time::sleep(MONOTONIC_TICK) => {}
+        }
+    }
+}
+
+fn start(app: &App, trigger: Trigger) {
+    app.runs.set_next_due(Some(app.now()));
+    match app.ask(trigger, false) {
+        Ok(_) => {}
+        // Somebody asked a moment ago: then that run is this one.
+        Err(failure) if failure.reason == Reason::Busy => {}
+        Err(failure) => {
+            tracing::error!(reason = failure.reason.as_str(), error = failure.message, "cannot start a run");
+        }
+    }
+}
+
+async fn run_asked(app: &Arc<App>, stop: &CancellationToken) -> Option<RunRecord> {
+    if stop.is_cancelled() {
+        return None;
+    }
+    let (request, running) = app.runs.begin(app.now())?;
+    Some(super::update::run(app, request, running, stop).await)
+}
+
+/// A timer that wakes the runner every second. What is due, [`due`] says.
+///
+/// # Errors
+/// The scheduler does not start.
+pub async fn tick(app: &Arc<App>) -> Result<JobScheduler, JobSchedulerError> {
+    let scheduler = JobScheduler::new().await?;
+    let app = Arc::clone(app);
+    let job = Job::new("* * * * * *", move |_, _| app.runs.wake())?;
+    scheduler.add(job).await?;
+    scheduler.start().await?;
+    Ok(scheduler)
+}

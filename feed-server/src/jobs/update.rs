@@ -1,0 +1,212 @@
+//! One update run: look at upstream, make a release of what is new, publish it. Same state in, same act out; a run that
+//! was killed anywhere is healed by the next one.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bundles::report::Failure;
+use bundles::{Digest, Manifest, Reasoned, Serial};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::runs::{Progress, Request, Running};
+use crate::app::{App, internal};
+use crate::store::StoreError;
+use crate::store::records::{Outcome, RunRecord};
+use crate::sync::checked::Validator;
+use crate::sync::{CheckedFeed, Known, Looked};
+use crate::upstream::vendor::Vendor;
+use crate::{crash, release, sync};
+
+/// Names this program to upstream, whose operators may want to know who asks.
+pub const USER_AGENT: &str = concat!("posture-feed/", env!("CARGO_PKG_VERSION"));
+
+/// Runs an update and records how it went; `stop` cuts it off.
+pub async fn run(app: &Arc<App>, request: Request, running: Running<'_>, stop: &CancellationToken) -> RunRecord {
+    let began = Instant::now();
+    let progress = Arc::clone(running.progress());
+    let mut record = RunRecord {
+        id: request.run,
+        started: progress.started,
+        ended: None,
+        trigger: request.trigger,
+        outcome: None,
+        received_bytes: 0,
+        clock_offset: None,
+    };
+    tracing::info!(run = request.run, trigger = ?request.trigger, "Starting posture update");
+
+    let mut clock_offset = None;
+    let attempt = async {
+        put(app, &record).await?;
+        attempt(app, request, &progress, &mut clock_offset).await
+    };
+    let outcome = tokio::select! {
+        result = attempt => match result {
+            Ok(Some(serial)) => Outcome::Released { serial },
+            Ok(None) => Outcome::Unchanged,
+            Err(failure) => Outcome::Failed { failure },
+        },
+        () = stop.cancelled() => Outcome::Failed { failure: super::startup::cut_off() },
+    };
+
+    record.clock_offset = clock_offset;
+    record.received_bytes = progress.received();
+    record.ended = Some(app.now());
+    record.outcome = Some(outcome);
+    crash::point("run.before_record");
+    if let Err(failure) = put(app, &record).await {
+        tracing::error!(
+            run = record.id,
+            reason = failure.reason.as_str(),
+            error = failure.message,
+            "a run is not recorded"
+        );
+    }
+    report(app, &record, began.elapsed());
+    running.end(record.clone());
+
+    if !stop.is_cancelled() {
+        collect(app).await;
+    }
+    record
+}
+
+fn report(app: &App, record: &RunRecord, took: std::time::Duration) {
+    let Some(outcome) = &record.outcome else { return };
+    app.metrics.sync.sync_total.with_label_values(&[outcome.label()]).inc();
+    app.metrics.sync.sync_duration_seconds.0.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+    let (run, seconds, bytes) = (record.id, took.as_secs_f64(), record.received_bytes);
+    match outcome {
+        Outcome::Released { serial } => {
+            tracing::info!(run, seconds, bytes, serial = serial.get(), result = "ok", "Completed posture update");
+        }
+        Outcome::Unchanged => {
+            let serial = app.published.load().serial().map(Serial::get);
+            tracing::info!(run, seconds, bytes, serial, result = "unchanged", "Completed posture update");
+        }
+        Outcome::Failed { failure } => {
+            let reason = failure.reason.as_str();
+            tracing::error!(run, seconds, bytes, reason, error = failure.message, "Posture update failed");
+        }
+    }
+}
+
+/// The release that was made, if any was.
+async fn attempt(
+    app: &Arc<App>,
+    request: Request,
+    progress: &Progress,
+    clock_offset: &mut Option<i64>,
+) -> Result<Option<Serial>, Failure> {
+    // Made for each run: it reads the trust anchors' files, which may have changed since the last one.
+    let vendor = Vendor::new(&app.config.upstream, USER_AGENT).map_err(|error| Failure::of(&error))?;
+    let (known, newest) = known(app)?;
+    let looked = sync::look(&vendor, known, &app.store.staging, &app.config.limits, progress).await;
+    app.upstream_chain.learn(vendor.index_url().host_str(), vendor.verifier());
+    let made = match looked.map_err(|error| Failure::of(&error))? {
+        Looked::Unchanged { clock_offset: offset, validators, .. } => {
+            *clock_offset = offset;
+            remember(app, validators).await?;
+            None
+        }
+        Looked::Feed(feed) => {
+            *clock_offset = feed.clock_offset;
+            take(app, feed, newest, request.accept_version_rollback).await?
+        }
+    };
+
+    retain(app).await;
+    // Also where nothing is new, for then it does nothing: a run that was killed, or a disk that was full, may have left
+    // a release half published.
+    app.publisher.publish(app.now()).await.map_err(|error| Failure::of(&error))?;
+    Ok(made)
+}
+
+fn known(app: &App) -> Result<(Known, Option<Manifest>), Failure> {
+    let of = |error: StoreError| Failure::of(&error);
+    let newest = app.store.newest_release().map_err(of)?.map(|release| release.manifest);
+    let blobs = Arc::clone(&app.store.blobs);
+    let known = Known {
+        validators: app.store.validators().map_err(of)?,
+        // What cannot be known to be here is fetched again.
+        blobs: Arc::new(move |digest: &Digest| blobs.contains(digest).unwrap_or(false)),
+        newest: newest.clone(),
+    };
+    Ok((known, newest))
+}
+
+/// Makes a release of a feed that passed every check, where it holds anything new.
+async fn take(
+    app: &Arc<App>,
+    feed: CheckedFeed,
+    newest: Option<Manifest>,
+    accept_version_rollback: bool,
+) -> Result<Option<Serial>, Failure> {
+    let (store, now) = (app.store.clone(), app.now());
+    let take = move || -> Result<Option<Serial>, Failure> {
+        let highest = store.highest_serial().map_err(|error| Failure::of(&error))?;
+        let planned = release::plan(&feed, newest.as_ref(), highest, now, accept_version_rollback)
+            .map_err(|error| Failure::of(&error))?;
+        match planned {
+            None => release::unchanged(&store, feed).map(|()| None),
+            Some(manifest) => release::commit(&store, feed, &manifest).map(|()| Some(manifest.serial)),
+        }
+        .map_err(|error| Failure::of(&error))
+    };
+    tokio::task::spawn_blocking(take).await.map_err(|error| internal(&error))?
+}
+
+/// What to send as conditions next time.
+async fn remember(app: &Arc<App>, mut validators: Vec<Validator>) -> Result<(), Failure> {
+    let store = app.store.clone();
+    // In the store's order, so that the same ones are not written again.
+    validators.sort_by(|one, other| one.url.cmp(&other.url));
+    let remember = move || -> Result<(), StoreError> {
+        if store.validators()? == validators {
+            return Ok(());
+        }
+        store.commit(store.validators_batch(&validators)?)
+    };
+    let remembered = tokio::task::spawn_blocking(remember).await.map_err(|error| internal(&error))?;
+    remembered.map_err(|error| Failure::of(&error))
+}
+
+async fn put(app: &App, record: &RunRecord) -> Result<(), Failure> {
+    let (store, record) = (app.store.clone(), record.clone());
+    let put = tokio::task::spawn_blocking(move || store.put_run(&record)).await.map_err(|error| internal(&error))?;
+    put.map_err(|error| Failure::of(&error))
+}
+
+/// Forgets releases beyond those retained; what is published next no longer names them.
+async fn retain(app: &Arc<App>) {
+    let (store, keep) = (app.store.clone(), app.config.data.retain_releases);
+    let retained = tokio::task::spawn_blocking(move || release::retain(&store, keep));
+    match retained.await {
+        Ok(Ok(forgotten)) => {
+            for serial in forgotten {
+                tracing::info!(serial = serial.get(), "a release is no longer retained");
+            }
+        }
+        Ok(Err(error)) => untidy(&error),
+        Err(error) => untidy(&internal(&error)),
+    }
+}
+
+/// Removes content that nothing names.
+async fn collect(app: &Arc<App>) {
+    let collecting = Arc::clone(app);
+    let collected =
+        tokio::task::spawn_blocking(move || release::collect(&collecting.store, &collecting.publisher.in_use()));
+    match collected.await {
+        Ok(Ok(removed)) if removed > 0 => tracing::info!(removed, "removed content that nothing names"),
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => untidy(&error),
+        Err(error) => untidy(&internal(&error)),
+    }
+}
+
+/// What cannot be tidied fails no run: the next one tries again.
+fn untidy(error: &dyn Reasoned) {
+    let reason = error.reason().as_str();
+    tracing::warn!(reason, error = error.whole_message(), "what is old stays; the next run tries again");
+}
