@@ -1,0 +1,164 @@
+//! Who may do what, and how errors look.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::running::{NO_FETCHING, Site, plain};
+
+/// Every route of the API, as its own description has it.
+async fn routes(site: &Site) -> Vec<(Method, String, String)> {
+    let text = plain().get(site.url("/api/v1/openapi.json")).send().await.unwrap().text().await.unwrap();
+    let description: Value = serde_json::from_str(&text).unwrap();
+    let mut routes = Vec::new();
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        for (method, route) in methods.as_object().unwrap() {
+            let scheme = route["security"][0].as_object().unwrap().keys().next().unwrap().clone();
+            let method = method.to_uppercase().parse().unwrap();
+            routes.push((method, path.replace("{id}", "1").replace("{serial}", "1").replace("{name}", "x"), scheme));
+        }
+    }
+    assert!(routes.len() > 15, "{routes:?}");
+    routes
+}
+
+async fn ask(site: &Site, method: &Method, path: &str, authorization: Option<&str>) -> (StatusCode, Value) {
+    let mut request = plain().request(method.clone(), site.url(path));
+    if let Some(value) = authorization {
+        request = request.header("authorization", value);
+    }
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    if !status.is_success() {
+        assert_eq!(response.headers()["content-type"], "application/problem+json", "{method} {path}");
+    }
+    (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
+}
+
+#[tokio::test]
+async fn no_route_opens_without_its_token() {
+    let site = Site::serving(NO_FETCHING);
+    let headend = site.prints(&["headend", "add", "h"]);
+    let revoked = site.prints(&["token", "add", "gone", "--scope", "admin"]);
+    site.prints(&["token", "revoke", "gone"]);
+    let bearer = |token: &str| format!("Bearer {}", token.trim());
+    let none = [
+        None,
+        Some("Bearer pf_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned()),
+        Some("Basic YWRtaW46YWRtaW4=".to_owned()),
+        Some(bearer(&headend)),
+        Some(bearer(&revoked)),
+    ];
+    for (method, path, _) in routes(&site).await {
+        for authorization in &none {
+            let (status, problem) = ask(&site, &method, &path, authorization.as_deref()).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{method} {path} with {authorization:?}");
+            assert_eq!(problem["reason"], "unauthorized");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_scope_opens_its_own_routes_and_no_larger_ones() {
+    let site = Site::serving(NO_FETCHING);
+    let scopes = ["read", "operate", "admin"];
+    let tokens =
+        scopes.map(|scope| format!("Bearer {}", site.prints(&["token", "add", scope, "--scope", scope]).trim()));
+    for (method, path, needed) in routes(&site).await {
+        let Some(needed) = scopes.iter().position(|scope| *scope == needed) else {
+            assert!(path.ends_with("/report"), "{path}");
+            continue;
+        };
+        for (has, token) in tokens.iter().enumerate() {
+            let (status, problem) = ask(&site, &method, &path, Some(token)).await;
+            if has < needed {
+                assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path} with {}", scopes[has]);
+                assert_eq!(problem["reason"], "unauthorized");
+            } else {
+                let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);
+                assert!(!refused, "{method} {path} with {}", scopes[has]);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_headend_reports_for_itself_alone() {
+    let site = Site::serving(NO_FETCHING);
+    let [one, other] = ["one", "other"].map(|id| site.prints(&["headend", "add", id]).trim().to_owned());
+    let report = json!({
+        "client_version": "0.1.0", "last_attempt": "2025-03-13T14:24:50Z", "interval_seconds": 7200,
+        "last_failure": {"reason": "connect", "message": "no route"},
+    });
+    let put = async |id: &str, token: &str, body: String| {
+        let url = site.url(&format!("/api/v1/headends/{id}/report"));
+        plain().put(url).bearer_auth(token).body(body).send().await.unwrap().status()
+    };
+    assert_eq!(put("one", &one, report.to_string()).await, StatusCode::NO_CONTENT);
+    assert_eq!(put("other", &one, report.to_string()).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(put("nobody", &one, report.to_string()).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(put("other", &other, "{".to_owned()).await, StatusCode::BAD_REQUEST);
+    assert_eq!(put("other", &other, " ".repeat(70_000)).await, StatusCode::PAYLOAD_TOO_LARGE);
+
+    let headends: Value = serde_json::from_str(&site.prints(&["headend", "list", "--json"])).unwrap();
+    let states: Vec<_> = headends.as_array().unwrap().iter().map(|headend| &headend["state"]).collect();
+    assert_eq!(states, ["failing", "silent"]);
+    assert_eq!(headends[0]["report"]["report"]["last_failure"]["reason"], "connect");
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_outlives_a_crash() {
+    let mut site = Site::serving(NO_FETCHING);
+    let token = site.prints(&["headend", "add", "one"]);
+    let admin = site.prints(&["token", "add", "ops", "--scope", "read"]);
+    let report = json!({"client_version": "0.1.0", "last_attempt": "2025-03-13T14:24:50Z", "interval_seconds": 7200});
+    let url = site.url("/api/v1/headends/one/report");
+    let sent = plain().put(url).bearer_auth(token.trim()).body(report.to_string()).send().await.unwrap();
+    assert_eq!(sent.status(), StatusCode::NO_CONTENT);
+    site.kill();
+    site.serve();
+    let (status, headend) =
+        ask(&site, &Method::GET, "/api/v1/headends/one", Some(&format!("Bearer {}", admin.trim()))).await;
+    assert_eq!((status, &headend["state"]), (StatusCode::OK, &json!("current")));
+}
+
+#[tokio::test]
+async fn mistakes_in_requests_are_told_as_problems() {
+    let site = Site::serving(NO_FETCHING);
+    let token = format!("Bearer {}", site.prints(&["token", "add", "ops", "--scope", "admin"]).trim());
+    for (method, path, expected, reason) in [
+        (Method::GET, "/api/v1/nothing", StatusCode::NOT_FOUND, "not_found"),
+        (Method::GET, "/nothing", StatusCode::NOT_FOUND, "not_found"),
+        (Method::PATCH, "/api/v1/status", StatusCode::METHOD_NOT_ALLOWED, "bad_request"),
+        (Method::GET, "/api/v1/releases/zero", StatusCode::BAD_REQUEST, "bad_request"),
+        (Method::GET, "/api/v1/releases/7", StatusCode::NOT_FOUND, "not_found"),
+        (Method::GET, "/api/v1/runs?limit=all", StatusCode::BAD_REQUEST, "bad_request"),
+        (Method::POST, "/api/v1/headends", StatusCode::BAD_REQUEST, "bad_request"),
+        (Method::POST, "/api/v1/sync", StatusCode::BAD_REQUEST, "bad_request"),
+    ] {
+        let (status, problem) = ask(&site, &method, path, Some(&token)).await;
+        assert_eq!((status, problem["reason"].as_str()), (expected, Some(reason)), "{method} {path}");
+        assert_eq!(problem["status"], expected.as_u16());
+        assert!(!problem["detail"].as_str().unwrap().contains('\n'), "{problem}");
+        assert!(!problem.to_string().contains(site.path().to_str().unwrap()), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_can_be_asked_for_and_followed() {
+    let site = Site::serving("[schedule]\ninitial_delay = \"10:00:00\"\n");
+    let token = site.prints(&["token", "add", "ops", "--scope", "operate"]);
+    let response = plain().post(site.url("/api/v1/sync")).bearer_auth(token.trim()).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    let run: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    let path = format!("/api/v1/runs/{}", run["run"]);
+    let authorization = format!("Bearer {}", token.trim());
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+    let ended = loop {
+        let (_, view) = ask(&site, &Method::GET, &path, Some(&authorization)).await;
+        if !view["result"].is_null() {
+            break view;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{view}");
+    };
+    assert_eq!((&ended["result"], &ended["trigger"]), (&json!("connect"), &json!("operator")));
+}

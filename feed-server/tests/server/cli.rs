@@ -1,0 +1,128 @@
+//! Verbs, with and without a server.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+
+use crate::running::{NO_FETCHING, Site};
+
+#[test]
+fn usage_mistakes_end_with_2() {
+    let site = Site::new("");
+    assert_eq!(site.fails(&["no-such-verb"]).0, 2);
+    assert_eq!(site.fails(&["token", "add", "x", "--scope", "everything"]).0, 2);
+    assert_eq!(site.fails(&["bundle", "build", "0", "--ise"]).0, 2);
+    assert!(!site.data().exists(), "nothing is made before the command line is understood");
+}
+
+#[test]
+fn every_mistake_in_a_configuration_is_told_at_once() {
+    let site = Site::new("[schedule]\nevery = \"soon\"\n[data]\nretain_releases = 0\nnonsense = 1\n");
+    for verb in ["check-config", "serve", "status"] {
+        let (code, error) = site.fails(&[verb]);
+        assert_eq!(code, 2, "{verb}");
+        for mistake in ["server.toml:2: schedule.every", "server.toml:4: data.retain_releases", "nonsense"] {
+            assert!(error.contains(mistake), "{verb}: {mistake} is not in {error}");
+        }
+    }
+    assert!(!site.data().exists());
+}
+
+#[test]
+fn check_config_opens_the_files_that_it_names() {
+    let site = Site::new(NO_FETCHING);
+    assert!(site.prints(&["check-config"]).contains("is good"));
+    let site = Site::new("[listen]\naddress = \"127.0.0.1:0\"\ntls_certificate = \"no.pem\"\ntls_key = \"no.pem\"\n");
+    let (code, error) = site.fails(&["check-config"]);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("no.pem"), "{error}");
+}
+
+#[test]
+fn errors_are_json_where_asked_for() {
+    let site = Site::new(NO_FETCHING);
+    let (code, error) = site.fails(&["sync", "--json"]);
+    let last: Value = serde_json::from_str(error.lines().last().unwrap()).unwrap();
+    assert_eq!((code, last["reason"].as_str()), (2, Some("bad_request")));
+}
+
+#[test]
+fn a_failed_run_ends_with_the_code_of_its_reason_and_is_remembered() {
+    let site = Site::new("");
+    let (code, error) = site.fails(&["sync"]);
+    assert_eq!(code, 10, "{error}");
+    assert!(error.contains("(connect)"), "{error}");
+    let status: Value = serde_json::from_str(&site.prints(&["status", "--json"])).unwrap();
+    assert_eq!(status["last_failure"]["reason"], "connect");
+    assert_eq!(status["update_information"]["last_status"]["status"], "failed");
+    assert!(site.prints(&["status"]).contains("No Update since Installation"));
+}
+
+#[test]
+fn verbs_do_the_same_with_and_without_a_server() {
+    for with_server in [false, true] {
+        let site = if with_server { Site::serving("") } else { Site::new("") };
+        let token = site.prints(&["headend", "add", "branch-7"]);
+        assert!(token.starts_with("pf_") && token.lines().count() == 1, "{token}");
+        let (code, error) = site.fails(&["headend", "add", "branch-7"]);
+        assert!(code == 2 && error.contains("already"), "{error}");
+        let headends: Value = serde_json::from_str(&site.prints(&["headend", "list", "--json"])).unwrap();
+        assert_eq!((&headends[0]["id"], &headends[0]["state"]), (&"branch-7".into(), &"silent".into()));
+        site.prints(&["headend", "remove", "branch-7"]);
+        assert_eq!(site.fails(&["headend", "remove", "branch-7"]).0, 13);
+        assert_eq!(site.fails(&["headend", "remove", "../tokens"]).0, 13);
+
+        site.prints(&["token", "add", "ops", "--scope", "operate"]);
+        assert!(site.prints(&["token", "list"]).contains("ops    operate"));
+        site.prints(&["token", "revoke", "ops"]);
+        assert!(!site.prints(&["token", "list"]).contains("ops"));
+
+        assert_eq!(site.prints(&["release", "list", "--json"]).trim(), "[]");
+        assert_eq!(site.fails(&["release", "show", "1"]).0, 13);
+        assert_eq!(site.fails(&["bundle", "build", "--ise"]).0, 13);
+        assert!(!site.data().join("token").exists());
+    }
+}
+
+#[test]
+fn a_token_file_is_its_owners_alone_and_nothing_is_overwritten() {
+    let site = Site::new("");
+    let file = site.path().join("token");
+    let told = site.prints(&["headend", "add", "one", "--token-file", "token"]);
+    assert!(!told.contains("pf_"), "{told}");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let token = std::fs::read_to_string(&file).unwrap();
+    assert!(token.starts_with("pf_"));
+
+    let (code, error) = site.fails(&["headend", "add", "two", "--token-file", "token"]);
+    assert!(code == 15 && error.contains("token"), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), token);
+    assert!(!site.prints(&["headend", "list"]).contains("two"), "no headend whose token went nowhere");
+
+    site.fails(&["headend", "add", "one", "--token-file", "other"]);
+    assert!(!site.path().join("other").exists(), "no empty file where nothing was added");
+}
+
+#[test]
+fn the_exported_root_is_the_one_that_is_listed() {
+    let site = Site::new("");
+    let keys: Value = serde_json::from_str(&site.prints(&["keys", "list", "--json"])).unwrap();
+    for (repository, arguments) in
+        [("online", vec!["keys", "export-root"]), ("offline", vec!["keys", "export-root", "--offline"])]
+    {
+        let root = site.prints(&arguments);
+        let roots = keys["roots"].as_array().unwrap();
+        let listed = roots.iter().find(|root| root["repository"] == repository).unwrap();
+        assert_eq!(bundles::Digest::of(root.as_bytes()).to_string(), listed["fingerprint"].as_str().unwrap());
+        site.prints(&[&arguments[..], &["--out", "root.json"]].concat());
+        assert_eq!(std::fs::read_to_string(site.path().join("root.json")).unwrap(), root);
+    }
+}
+
+#[test]
+fn verbs_leave_nothing_behind_that_says_a_server_runs() {
+    let site = Site::new("");
+    site.prints(&["status"]);
+    assert!(!site.data().join("control.sock").exists());
+    assert!(!site.data().join("listening.json").exists());
+}

@@ -1,0 +1,7 @@
+//! The binary from outside: its command line, its API, its listeners. Nothing here needs an upstream.
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up is to fail")]
+
+mod api;
+mod cli;
+mod listening;
+mod running;

@@ -1,0 +1,140 @@
+//! The real binary on a data directory of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// Nothing listens there (RFC 863's port, which nobody serves): runs fail at once, without a network.
+const NO_UPSTREAM: &str = "[upstream]\nurl = \"https://127.0.0.1:9/posture-update.xml\"\n";
+
+/// Nothing is fetched.
+pub(crate) const NO_FETCHING: &str = "[upstream]\nkind = \"none\"\n";
+
+/// A data directory and a configuration, with or without a server.
+pub(crate) struct Site {
+    directory: tempfile::TempDir,
+    server: Option<Child>,
+}
+
+impl Site {
+    /// With a configuration; port 0 is added where it names no address.
+    pub(crate) fn new(configuration: &str) -> Self {
+        let site = Self { directory: tempfile::tempdir().unwrap(), server: None };
+        let mut text = configuration.to_owned();
+        if !text.contains("[upstream]") {
+            text.push_str(NO_UPSTREAM);
+        }
+        if !text.contains("[listen]") {
+            text.push_str("[listen]\naddress = \"127.0.0.1:0\"\n");
+        }
+        std::fs::write(site.config(), text).unwrap();
+        site
+    }
+
+    /// With a server that has said that it listens.
+    pub(crate) fn serving(configuration: &str) -> Self {
+        let mut site = Self::new(configuration);
+        site.serve();
+        site
+    }
+
+    pub(crate) fn serve(&mut self) {
+        let mut command = self.command(&["serve"]);
+        let mut server = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("listening on http"), "the server ended without listening: {line:?}");
+        self.server = Some(server);
+    }
+
+    /// Sends SIGTERM and gives the exit code.
+    pub(crate) fn stop(&mut self) -> Option<i32> {
+        let mut server = self.server.take().unwrap();
+        let process = rustix::process::Pid::from_child(&server);
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+        server.wait().unwrap().code()
+    }
+
+    /// As a crash would.
+    pub(crate) fn kill(&mut self) {
+        let mut server = self.server.take().unwrap();
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.directory.path().join("server.toml")
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_feed-server"));
+        command.args(arguments).arg("--config").arg(self.config()).arg("--data").arg(self.data());
+        command.env_remove("RUST_LOG").env("HTTP_PROXY", "http://127.0.0.1:9").current_dir(self.path());
+        command
+    }
+
+    /// Runs a verb to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// What a verb that must succeed prints.
+    pub(crate) fn prints(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Exit code and error of a verb that must fail.
+    pub(crate) fn fails(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "{arguments:?} succeeded");
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    /// What the server says of its listeners.
+    pub(crate) fn listening(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(self.data().join("listening.json")).unwrap()).unwrap()
+    }
+
+    /// A URL on the public listener.
+    pub(crate) fn url(&self, path: &str) -> String {
+        let listening = self.listening();
+        let scheme = if listening["tls"] == true { "https" } else { "http" };
+        format!("{scheme}://{}{path}", listening["address"].as_str().unwrap())
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
+
+/// A client that trusts these roots alone, and asks no proxy.
+pub(crate) fn client(roots: rustls::RootCertStore) -> reqwest::Client {
+    let mut tls = rustls::ClientConfig::builder_with_provider(certs::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
+}
+
+pub(crate) fn plain() -> reqwest::Client {
+    client(rustls::RootCertStore::empty())
+}
