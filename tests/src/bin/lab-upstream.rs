@@ -15,7 +15,7 @@ use tests::lab::{Fault, LabUpstream};
 /// It serves /web/secure/spa/posture-update.xml and the archives beside it: a fake feed at the
 /// versions of Update Information ("before", then "after"), or the files of a directory. The root
 /// certificate is made afresh at each start; write it with --write-ca, and name the file in the
-/// mirror's [upstream] trust_anchors:
+/// mirror's trust_anchors:
 ///
 ///     cargo run -p tests --bin lab-upstream -- --write-ca /tmp/lab-ca.pem --control 127.0.0.1:8444
 ///
