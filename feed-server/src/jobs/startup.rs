@@ -10,10 +10,8 @@ use crate::store::records::Outcome;
 /// Why a run without an end failed.
 #[must_use]
 pub fn cut_off() -> Failure {
-    Failure::new(
-        Reason::Internal,
-        "the run was cut off by the end of the process; nothing was changed, the next run takes over",
-    )
+    let message = "the run was cut off by the end of the process; what it left unfinished, the next run takes over";
+    Failure::new(Reason::Internal, message)
 }
 
 /// Gives an end to the runs that have none: the process that ran them is gone, since this one has the lock. Returns how

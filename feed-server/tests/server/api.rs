@@ -147,6 +147,8 @@ async fn mistakes_in_requests_are_told_as_problems() {
 async fn a_run_can_be_asked_for_and_followed() {
     let site = Site::serving("[schedule]\ninitial_delay = \"10:00:00\"\n");
     let token = site.prints(&["token", "add", "ops", "--scope", "operate"]);
+    let misspelt = plain().post(site.url("/api/v1/sync")).bearer_auth(token.trim()).body("{\"accept\": true}");
+    assert_eq!(misspelt.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
     let response = plain().post(site.url("/api/v1/sync")).bearer_auth(token.trim()).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::ACCEPTED);
     let run: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();

@@ -126,3 +126,40 @@ fn verbs_leave_nothing_behind_that_says_a_server_runs() {
     assert!(!site.data().join("control.sock").exists());
     assert!(!site.data().join("listening.json").exists());
 }
+
+#[test]
+fn root_leaves_no_files_in_another_users_data() {
+    let site = Site::new("");
+    site.prints(&["status"]);
+    let everything = || {
+        let mut files: Vec<_> = std::fs::read_dir(site.data()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    };
+    let before = everything();
+    // 65534 is `nobody` on every Linux.
+    if std::os::unix::fs::chown(site.data(), Some(65_534), None).is_err() {
+        println!("skipped: only root can give a directory away");
+        return;
+    }
+    for verb in [&["status"][..], &["sync"], &["serve"]] {
+        let (code, error) = site.fails(verb);
+        assert!(code == 2 && error.contains("sudo -u 'nobody'"), "{verb:?}: {error}");
+    }
+    assert_eq!(everything(), before);
+}
+
+#[test]
+fn log_lines_are_json_where_asked_for() {
+    let site = Site::new("");
+    let output = site.run(&["sync", "-v", "--log-format", "json"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    let line = |message: &str| -> Value {
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.into_iter().find(|line| line["message"] == message).unwrap_or_else(|| panic!("{message}: {text}"))
+    };
+    assert_eq!(line("Starting posture update")["run"], 1);
+    let failed = line("Posture update failed");
+    assert_eq!((&failed["run"], &failed["reason"]), (&1.into(), &"connect".into()));
+    assert!(failed["error"].as_str().unwrap().contains("127.0.0.1:9"), "{failed}");
+}

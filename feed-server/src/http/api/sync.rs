@@ -20,8 +20,13 @@ const DEFAULT_RUNS: usize = 100;
         (status = 409, description = "One is going on", body = crate::http::errors::Problem),
     )
 )]
-pub async fn start(caller: Allowed<Operate>, app: web::Data<App>, wanted: Option<web::Json<SyncRequest>>) -> Answer {
-    let wanted = wanted.map(web::Json::into_inner).unwrap_or_default();
+pub async fn start(caller: Allowed<Operate>, app: web::Data<App>, body: web::Bytes) -> Answer {
+    // Without a body as with `{}`; but a word that is misspelt must not pass for one that was not said.
+    let wanted: SyncRequest = match body.as_ref() {
+        [] => SyncRequest::default(),
+        body => serde_json::from_slice(body)
+            .map_err(|error| Problem::bad_request(format!("the request cannot be read: {error}")))?,
+    };
     let request = app.update_now(wanted.accept_version_rollback)?;
     tracing::info!(
         run = request.run,
