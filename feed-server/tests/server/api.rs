@@ -1,9 +1,15 @@
 //! Who may do what, and how errors look.
 
+use std::time::Duration;
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::running::{NO_FETCHING, Site, plain};
+
+/// Far longer than anything here takes: it ends a hanging test, it decides nothing.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Every route of the API, as its own description has it.
 async fn routes(site: &Site) -> Vec<(Method, String, String)> {
@@ -152,15 +158,37 @@ async fn a_run_can_be_asked_for_and_followed() {
     let response = plain().post(site.url("/api/v1/sync")).bearer_auth(token.trim()).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::ACCEPTED);
     let run: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
-    let path = format!("/api/v1/runs/{}", run["run"]);
-    let authorization = format!("Bearer {}", token.trim());
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
-    let ended = loop {
-        let (_, view) = ask(&site, &Method::GET, &path, Some(&authorization)).await;
-        if !view["result"].is_null() {
-            break view;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{view}");
-    };
+    let ended = ended(&site, &run["run"], &format!("Bearer {}", token.trim())).await;
     assert_eq!((&ended["result"], &ended["trigger"]), (&json!("connect"), &json!("operator")));
+}
+
+#[tokio::test]
+async fn the_schedule_starts_the_first_run_and_plans_a_retry() {
+    let site = Site::serving("");
+    let token = format!("Bearer {}", site.prints(&["token", "add", "ops", "--scope", "read"]).trim());
+    let run = ended(&site, &json!(1), &token).await;
+    assert_eq!((&run["result"], &run["trigger"]), (&json!("connect"), &json!("schedule")));
+    let time = |value: &Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    let wait = loop {
+        let (_, status) = ask(&site, &Method::GET, "/api/v1/status", Some(&token)).await;
+        let wait = time(&status["next_run"]).duration_since(time(&run["ended"])).as_secs();
+        if wait > 0 {
+            break wait;
+        }
+        assert!(Instant::now() < deadline, "{status}");
+    };
+    assert!((60..=91).contains(&wait), "a minute, lengthened by up to a half: {wait}");
+}
+
+async fn ended(site: &Site, run: &Value, authorization: &str) -> Value {
+    let path = format!("/api/v1/runs/{run}");
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let (_, view) = ask(site, &Method::GET, &path, Some(authorization)).await;
+        if view["result"].is_string() {
+            return view;
+        }
+        assert!(Instant::now() < deadline, "{view}");
+    }
 }

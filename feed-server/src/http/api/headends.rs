@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::headends;
 use crate::http::auth::{Admin, Allowed, Read};
 use crate::http::errors::{Answer, Problem};
-use crate::store::records::HeadendRecord;
+use crate::store::records::{HeadendRecord, ReportRecord};
 use crate::tokens::Token;
 
 /// All headends with their state, by id.
@@ -89,16 +89,12 @@ pub async fn remove(caller: Allowed<Admin>, app: web::Data<App>, id: web::Path<S
 fn views(app: &App, only: Option<&str>) -> Result<Vec<HeadendView>, Problem> {
     let now = app.now();
     let releases = app.release_times()?;
-    let mut reported: std::collections::HashMap<_, _> = app.store.reports()?.into_iter().collect();
-    let headends = app.store.headends()?.into_iter().filter(|headend| only.is_none_or(|id| id == headend.id));
-    let view = |headend: HeadendRecord| {
-        let report = reported.remove(&headend.id);
-        HeadendView {
-            state: headends::state(now, report.as_ref(), &releases),
-            id: headend.id,
-            added: headend.added,
-            report,
-        }
+    let headends = app.headends()?.into_iter().filter(|(headend, _)| only.is_none_or(|id| id == headend.id));
+    let view = |(headend, report): (HeadendRecord, Option<ReportRecord>)| HeadendView {
+        state: headends::state(now, report.as_ref(), &releases),
+        id: headend.id,
+        added: headend.added,
+        report,
     };
     Ok(headends.map(view).collect())
 }
