@@ -13,6 +13,7 @@
 //! ```
 
 mod binaries;
+mod feed;
 mod headend;
 mod metrics;
 mod program;
@@ -27,6 +28,7 @@ use bundles::fake::Options;
 use tempfile::TempDir;
 
 pub use binaries::{Binaries, binaries};
+pub use feed::{archive_digests, shows_edition};
 pub use headend::Headend;
 pub use metrics::{Metrics, Sample};
 pub use program::{Invocation, Output, Running};
