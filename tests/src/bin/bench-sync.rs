@@ -100,14 +100,6 @@ fn over_all(directory: &Path, program: &str, flags: &[&str]) -> Result<Duration>
     Ok(began.elapsed())
 }
 
-/// The most memory that a process ever had resident, in bytes.
-fn peak_memory(process: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
-    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kibibytes << 10)
-}
-
 fn median(times: &mut [Duration]) -> Duration {
     times.sort();
     times[times.len() / 2]
