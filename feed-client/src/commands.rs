@@ -41,7 +41,7 @@ pub struct Global {
     /// Configuration file [default: feed-client.toml in the data directory, if it is there]
     #[arg(long, global = true, value_name = "FILE", env = "POSTURE_FEED_CLIENT_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Data directory: enrolment, state and, unless [apply] directory says otherwise, releases
+    /// Data directory: enrolment, state and, unless apply.directory says otherwise, releases
     #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_DATA, env = "POSTURE_FEED_CLIENT_DATA")]
     pub data: PathBuf,
     /// Print facts and errors as JSON

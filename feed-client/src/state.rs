@@ -19,7 +19,7 @@ const FORMAT: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// Always [`FORMAT`].
+    /// Always `FORMAT`.
     pub format: u32,
     /// The highest release number that a verified manifest ever had: nothing older is applied from the network.
     pub highest_serial: Option<Serial>,
