@@ -74,6 +74,17 @@ impl SledCatalog {
     }
 }
 
+impl Drop for SledCatalog {
+    /// sled's threads hold the file for a moment longer. Whoever closes a store may count on its being closed: to unmount
+    /// its file system, or to open it again.
+    fn drop(&mut self) {
+        *self.engine.write().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Err(error) = wait_for_predecessor(&self.directory) {
+            tracing::debug!(%error, "cannot see whether the catalog is closed");
+        }
+    }
+}
+
 impl Engine {
     fn open(directory: &Path) -> Result<Self, StoreError> {
         // Opening may write as well, and there is no file yet to reserve room for.

@@ -78,6 +78,15 @@ fn one_process_at_a_time_and_the_lock_goes_with_the_store() {
 }
 
 #[test]
+fn a_store_that_was_closed_is_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(&directory));
+    // sled holds a lock on its file for as long as it has it open.
+    let file = std::fs::File::open(directory.path().join("data/catalog/db")).unwrap();
+    file.try_lock().unwrap();
+}
+
+#[test]
 fn a_new_data_directory_is_its_owners_alone_and_staging_is_emptied() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory);
