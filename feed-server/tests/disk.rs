@@ -3,11 +3,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use bundles::release::FileRef;
-use bundles::{Digest, FileName, Reason, Reasoned as _};
+use bundles::release::{FORMAT, FileRef, ReleasedComponent, ReleasedFile, Source, SourceKind};
+use bundles::{Component, Digest, FileName, Manifest, Reason, Reasoned as _, Serial};
+use feed_server::config::Config;
+use feed_server::publish::{Keys, Publisher};
+use feed_server::store::records::ReleaseRecord;
 use feed_server::store::{Batch, Store, StoreError, Table, free_bytes};
 use feed_server::sync::CheckedFile;
 
@@ -127,4 +133,122 @@ fn a_read_only_disk_is_named() {
         let message = error.whole_message();
         assert!(message.contains(path.to_str().unwrap()) && message.contains("Read-only"), "{message}");
     }
+}
+
+/// A data directory with one published release.
+fn published(data: &Path) {
+    let store = Store::open(data).unwrap();
+    let archive = file(b"archive");
+    let manifest = Manifest {
+        format: FORMAT,
+        serial: Serial::FIRST,
+        created: jiff::Timestamp::UNIX_EPOCH,
+        source: Source { kind: SourceKind::VendorFeed, url: None, sha256: None },
+        components: vec![ReleasedComponent {
+            component: Component::Conditions,
+            version: "1.0".parse().unwrap(),
+            files: vec![ReleasedFile { archive: archive.clone(), payload: archive.clone() }],
+        }],
+        index: None,
+        offline_zip: None,
+    };
+    store.blobs.adopt(CheckedFile::check(&store.staging, archive, &mut &b"archive"[..]).unwrap()).unwrap();
+    store.commit(store.release_batch(&ReleaseRecord { manifest }, &[]).unwrap()).unwrap();
+    let mut config = Config::default();
+    config.data.directory = data.to_owned();
+    let (keys, _) = Keys::open_or_create(&data.join("keys")).unwrap();
+    let now = feed_server::clock::now();
+    let publisher = Publisher::open(store, data, &config, keys, now).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(publisher.publish(now)).unwrap();
+}
+
+/// The real server; killed when dropped.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(configuration: &Path, data: &Path) -> Self {
+        let mut child = program(configuration, data).arg("serve").stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}"));
+        Self { address: address.to_owned(), child }
+    }
+
+    /// Status line, headers and body.
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn program(configuration: &Path, data: &Path) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_feed-server"));
+    program.arg("--config").arg(configuration).arg("--data").arg(data).env_remove("RUST_LOG");
+    program
+}
+
+#[test]
+fn a_server_that_starts_on_a_full_disk_serves_what_was_published_and_heals() {
+    let Some(disk) = small_disk("a_server_that_starts_on_a_full_disk_serves_what_was_published_and_heals") else {
+        return;
+    };
+    let data = disk.join("data");
+    published(&data);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let configuration = elsewhere.path().join("server.toml");
+    // Nothing listens on that port (RFC 863): runs fail at once, without a network.
+    let upstream = "[upstream]\nurl = \"https://127.0.0.1:9/x.xml\"\n[listen]\naddress = \"127.0.0.1:0\"\n";
+    std::fs::write(&configuration, upstream).unwrap();
+    // What a download left that was killed; it is not to keep the disk full.
+    std::fs::write(data.join("staging/left"), b"x").unwrap();
+    let ballast = fill(&disk, 0);
+
+    for start in ["the first", "after a crash"] {
+        let server = Server::start(&configuration, &data);
+        let timestamp = server.get("/repo/metadata/timestamp.json");
+        assert!(timestamp.starts_with("HTTP/1.1 200 "), "{start}: {timestamp}");
+        assert!(server.get("/readyz").starts_with("HTTP/1.1 200 "), "{start}");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let metrics = loop {
+            let metrics = server.get("/metrics");
+            if metrics.contains("posture_feed_last_attempt_result{result=\"storage\"} 1\n") {
+                break metrics;
+            }
+            assert!(Instant::now() < deadline, "{start}: {metrics}");
+        };
+        // Once, and not at every tick of a timer.
+        assert!(metrics.contains("posture_feed_sync_total{result=\"storage\"} 1\n"), "{start}: {metrics}");
+        assert!(metrics.contains("posture_feed_release_serial 1\n"), "{start}: {metrics}");
+    }
+
+    let server = Server::start(&configuration, &data);
+    let verb = |arguments: &[&str]| {
+        let output = program(&configuration, &data).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, status) = verb(&["status"]);
+    assert!(code == Some(0) && status.contains("nothing new can be stored"), "{status}");
+    assert_eq!(verb(&["headend", "add", "one"]).0, Some(15));
+    std::fs::remove_file(ballast).unwrap();
+    assert_eq!(verb(&["headend", "add", "one"]).0, Some(0));
+    let (code, status) = verb(&["status"]);
+    assert!(code == Some(0) && !status.contains("nothing new can be stored"), "{status}");
+    // The run is there, and so is what came before.
+    assert_eq!(verb(&["sync"]).0, Some(10));
+    assert!(verb(&["release", "list"]).1.contains('1'));
+    assert!(server.get("/repo/metadata/timestamp.json").starts_with("HTTP/1.1 200 "));
 }

@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// In the catalog: a restart does not make the certificates unknown.
+pub(super) const STATE: &str = "upstream_chain";
 
 /// Longer chains are nobody's; positions are metric labels, so their number is bounded.
 const MAX_POSITIONS: usize = 10;
 
 /// Whose chain a certificate was in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HostRole {
     /// The index's own host.
     Index,
@@ -28,14 +33,22 @@ impl HostRole {
     }
 }
 
+/// One certificate, as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    role: HostRole,
+    position: usize,
+    not_after: Timestamp,
+}
+
 /// When each certificate of the chains that were presented last ends, by role of the host and position (0 is the leaf).
 #[derive(Debug, Default)]
 pub struct UpstreamChain(Mutex<BTreeMap<(HostRole, usize), Timestamp>>);
 
 impl UpstreamChain {
     /// Learns what a run's connections presented. A run that resumed earlier sessions saw no chain; then what was known
-    /// stays.
-    pub fn learn(&self, index_host: Option<&str>, verifier: &certs::PinnedVerifier) {
+    /// stays. Whether anything is other than it was.
+    pub fn learn(&self, index_host: Option<&str>, verifier: &certs::PinnedVerifier) -> bool {
         let mut seen = BTreeMap::new();
         for (host, chain) in verifier.all_presented() {
             let own = index_host.is_some_and(|index| index.eq_ignore_ascii_case(&host));
@@ -47,9 +60,22 @@ impl UpstreamChain {
                 *soonest = facts.not_after.min(*soonest);
             }
         }
-        if !seen.is_empty() {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = !seen.is_empty() && *known != seen;
+        if is_news {
+            *known = seen;
         }
+        is_news
+    }
+
+    pub(super) fn from_kept(kept: Vec<Kept>) -> Self {
+        let kept = kept.into_iter().filter(|kept| kept.position < MAX_POSITIONS);
+        Self(Mutex::new(kept.map(|kept| ((kept.role, kept.position), kept.not_after)).collect()))
+    }
+
+    pub(super) fn to_keep(&self) -> Vec<Kept> {
+        let keep = |((role, position), not_after)| Kept { role, position, not_after };
+        self.not_after().into_iter().map(keep).collect()
     }
 
     /// What is known.

@@ -3,26 +3,23 @@
 use bundles::Version;
 use jiff::Timestamp;
 
-use super::App;
+use super::{App, if_readable};
 use crate::metrics::{Facts, results};
 use crate::publish::{Repository, Role};
-use crate::store::StoreError;
 use crate::{VERSION, headends};
 
 /// When a role's signed metadata expires: repository, role, time.
 pub type Expiry = (Repository, Role, Timestamp);
 
 impl App {
-    /// The facts of now.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub fn facts(&self) -> Result<Facts, StoreError> {
+    /// The facts of now; what cannot be read is absent, and the log says so.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
         let mut facts = Facts::default();
         facts.build_info.add(&[VERSION, "origin"], 1);
         facts.sync_interval_seconds.set(self.config.schedule.every.as_secs());
-        self.run_facts(&mut facts)?;
-        self.release_facts(&mut facts)?;
+        self.run_facts(&mut facts);
+        self.release_facts(&mut facts);
         for (repository, role, expires) in self.metadata_expires() {
             facts.metadata_expires_timestamp_seconds.add_time(&[&repository.to_string(), &role.to_string()], expires);
         }
@@ -30,8 +27,11 @@ impl App {
             let labels = [role.as_str(), &position.to_string()];
             facts.upstream_certificate_not_after_timestamp_seconds.add_time(&labels, not_after);
         }
-        for (state, count) in headends::count(self.now(), &self.headends()?, &self.release_times()?) {
-            facts.headends.add(&[state.as_str()], count);
+        let headends = self.headends().and_then(|headends| Ok((headends, self.release_times()?)));
+        if let Some((headends, releases)) = if_readable(headends.map(Some)) {
+            for (state, count) in headends::count(self.now(), &headends, &releases) {
+                facts.headends.add(&[state.as_str()], count);
+            }
         }
         // A disk that cannot be measured must not hide everything else.
         match self.store.usage() {
@@ -41,11 +41,11 @@ impl App {
             }
             Err(error) => tracing::warn!(%error, "the store cannot be measured"),
         }
-        Ok(facts)
+        facts
     }
 
-    fn run_facts(&self, facts: &mut Facts) -> Result<(), StoreError> {
-        let kept = self.store.run_facts()?;
+    fn run_facts(&self, facts: &mut Facts) {
+        let kept = if_readable(self.store.run_facts());
         // The store may have been unable to take the last run: a full disk must not make it look as if all were well.
         let last = self.runs.last();
         let last_started = last.as_ref().map(|run| run.started);
@@ -62,17 +62,16 @@ impl App {
             let is_last = last_outcome.is_some_and(|outcome| outcome.label() == result);
             facts.last_attempt_result.add(&[result], u64::from(is_last));
         }
-        if let Some(offset) = self.recent_runs(2)?.iter().find_map(|run| run.clock_offset) {
+        if let Some(offset) = if_readable(self.recent_runs(2)).iter().find_map(|run| run.clock_offset) {
             facts.clock_offset_seconds.set_seconds(offset);
         }
-        Ok(())
     }
 
-    fn release_facts(&self, facts: &mut Facts) -> Result<(), StoreError> {
-        let Some(newest) = self.store.newest_release()? else { return Ok(()) };
-        facts.release_serial.set(newest.manifest.serial.get());
+    fn release_facts(&self, facts: &mut Facts) {
+        let Some(newest) = self.newest() else { return };
+        facts.release_serial.set(newest.serial.get());
         let mut seen = std::collections::BTreeSet::new();
-        for released in &newest.manifest.components {
+        for released in &newest.components {
             let version = match &released.version {
                 Version::Dotted(dotted) => dotted.to_string(),
                 Version::Digest(_) => "digest".to_owned(),
@@ -82,6 +81,5 @@ impl App {
                 facts.component_info.add(&[released.component.metric_label(), &version], 1);
             }
         }
-        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use bundles::report::Failure;
-use bundles::{Reason, Reasoned, Serial};
+use bundles::{Manifest, Reason, Reasoned, Serial};
 use jiff::Timestamp;
 use url::Url;
 
@@ -46,6 +46,9 @@ pub struct App {
     pub upstream_chain: chain::UpstreamChain,
     /// When the server first started on this data directory.
     pub first_start: Timestamp,
+    /// Held while metrics are gathered, which reads every headend's report: anyone may ask for them, and as often as they
+    /// like.
+    pub gathering: tokio::sync::Mutex<()>,
     clock: fn() -> Timestamp,
     changes: Mutex<()>,
 }
@@ -63,11 +66,13 @@ impl App {
     /// Opens the data directory, makes keys where there are none, and serves what was published last.
     ///
     /// # Errors
-    /// The data directory is in use, cannot be read or written, or is a newer program's.
+    /// The data directory is in use, cannot be read or written, or is a newer program's. A disk that has become full is no
+    /// error: then what was published is served, and the store takes part again as soon as there is room.
     pub async fn open(config: Config, public_url: Option<Url>, clock: fn() -> Timestamp) -> Result<Opened, Failure> {
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&opening, public_url, clock()));
-        let (store, first_start, keys, keys_created, publisher) = opened.await.map_err(|error| internal(&error))??;
+        let Parts { store, first_start, upstream_chain, keys, keys_created, publisher } =
+            opened.await.map_err(|error| internal(&error))??;
         let app = Self {
             metrics: Metrics::new().map_err(|error| internal(&error))?,
             published: publisher.published(),
@@ -76,8 +81,9 @@ impl App {
             keys,
             publisher,
             runs: Runs::default(),
-            upstream_chain: chain::UpstreamChain::default(),
+            upstream_chain,
             first_start,
+            gathering: tokio::sync::Mutex::default(),
             clock,
             changes: Mutex::new(()),
         };
@@ -116,8 +122,12 @@ impl App {
                 return Err(Failure::new(Reason::BadRequest, message));
             }
         }
-        let number =
-            || self.store.next_run_id().map_err(|error| Failure::new(error.reason(), error.reason().sentence()));
+        let number = || {
+            self.store.next_run_id().map_err(|error| {
+                tracing::error!(error = error.whole_message(), "no run can begin");
+                Failure::new(error.reason(), error.reason().sentence())
+            })
+        };
         self.runs.ask(trigger, accept_version_rollback, number)
     }
 
@@ -147,6 +157,26 @@ impl App {
             Some(last) if last.id == id => Ok(Some(last)),
             Some(_) | None => self.store.run(id),
         }
+    }
+
+    /// The newest release: the store's, or the one that is served where the store cannot be read.
+    #[must_use]
+    pub fn newest(&self) -> Option<Manifest> {
+        match self.store.newest_release() {
+            Ok(newest) => newest.map(|release| release.manifest),
+            Err(error) => {
+                untold(&error);
+                self.published.load().newest().cloned()
+            }
+        }
+    }
+
+    /// Keeps what is known of upstream's certificates.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn keep_upstream_chain(&self) -> Result<(), StoreError> {
+        self.store.put_state(chain::STATE, &self.upstream_chain.to_keep())
     }
 
     /// Number and time of the retained releases.
@@ -181,20 +211,45 @@ impl App {
     }
 }
 
-type Parts = (Store, Timestamp, Keys, bool, Publisher);
+/// What is in the store, or nothing where it cannot be read: who asks how things are is told the rest.
+pub(crate) fn if_readable<T: Default>(read: Result<T, StoreError>) -> T {
+    read.unwrap_or_else(|error| {
+        untold(&error);
+        T::default()
+    })
+}
+
+fn untold(error: &StoreError) {
+    // Runs and starts say it loudly; this is said at every look.
+    tracing::debug!(error = error.whole_message(), "the catalog cannot be read; what is in it is not told");
+}
+
+struct Parts {
+    store: Store,
+    first_start: Timestamp,
+    upstream_chain: chain::UpstreamChain,
+    keys: Keys,
+    keys_created: bool,
+    publisher: Publisher,
+}
 
 fn open(config: &Config, public_url: Option<Url>, now: Timestamp) -> Result<Parts, Failure> {
     let directory = &config.data.directory;
     let of = |error: StoreError| Failure::of(&error);
-    let store = Store::open(directory).map_err(of)?;
-    let first_start = first_start(&store, now).map_err(of)?;
-    let (keys, created) = Keys::open_or_create(&directory.join(KEYS)).map_err(|error| Failure::of(&error))?;
+    let store = Store::open_even_if_full(directory).map_err(of)?;
+    let first_start = match first_start(&store, now) {
+        // What is not known counts from now: nothing can be fetched before there is room anyhow.
+        Err(error) if error.lacks_room() => now,
+        first_start => first_start.map_err(of)?,
+    };
+    let upstream_chain = chain::UpstreamChain::from_kept(if_readable(store.state(chain::STATE)).unwrap_or_default());
+    let (keys, keys_created) = Keys::open_or_create(&directory.join(KEYS)).map_err(|error| Failure::of(&error))?;
     let publisher =
         Publisher::open(store.clone(), directory, config, keys.clone(), now).map_err(|error| Failure::of(&error))?;
     if let Some(url) = public_url {
         publisher.set_public_url(url);
     }
-    Ok((store, first_start, keys, created, publisher))
+    Ok(Parts { store, first_start, upstream_chain, keys, keys_created, publisher })
 }
 
 fn first_start(store: &Store, now: Timestamp) -> Result<Timestamp, StoreError> {

@@ -109,6 +109,11 @@ impl Runs {
         self.lock().last.clone()
     }
 
+    /// Tells of a run that could not even begin.
+    pub fn set_last(&self, record: RunRecord) {
+        self.lock().last = Some(record);
+    }
+
     /// When the next run is due; absent where nothing is scheduled.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bundles::Reason;
 use bundles::report::Failure;
+use bundles::{Reason, Reasoned as _};
 use reqwest::{Client, Method, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,7 +23,6 @@ use crate::config::Config;
 use crate::control::{ControlSocket, SocketPath};
 use crate::http::errors::Problem;
 use crate::http::server::Servers;
-use crate::store::StoreError;
 use crate::{clock, jobs};
 
 /// How long to wait for a process that has the data directory's lock and does not answer yet: a server that starts, or
@@ -225,7 +224,10 @@ pub fn server_answers(directory: &Path) -> anyhow::Result<bool> {
 pub async fn open_app(config: Config, public_url: Option<Url>, start: Start) -> Result<Arc<App>, Failure> {
     refuse_other_owner(&config.data.directory)?;
     let Opened { app, keys_created } = App::open(config, public_url, clock::now).await?;
-    jobs::startup::end_interrupted_runs(&app).map_err(|error: StoreError| Failure::of(&error))?;
+    // Before a run it is tried again; that earlier runs cannot be told the end of must not keep anybody from being served.
+    if let Err(error) = jobs::startup::end_interrupted_runs(&app) {
+        tracing::error!(error = error.whole_message(), "earlier runs stay without an end for now");
+    }
     match start {
         Start::AsItIs => {}
         Start::Published => jobs::startup::publish(&app).await,

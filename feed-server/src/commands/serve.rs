@@ -1,6 +1,6 @@
 //! `feed-server serve`
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::door::{Start, cannot_write, open_app, server_answers};
 use super::{Global, failed, output};
 use crate::app::App;
-use crate::control::ControlSocket;
+use crate::control::{ControlSocket, SOCKET};
 use crate::http::server::{self, Servers};
 use crate::jobs;
 use crate::upstream::vendor::Vendor;
@@ -51,13 +51,18 @@ pub async fn run(global: &Global) -> anyhow::Result<()> {
         Listening { address: bound.address, metrics_address: bound.monitoring_address, tls: bound.scheme() == "https" };
     let app = open_app(config, bound.url(), Start::Published).await?;
 
-    let (socket, control) = ControlSocket::open(&directory)
-        .map_err(|error| cannot_write(&directory.join(crate::control::SOCKET), &error))?;
     let mut servers = Servers::default();
-    servers.serve_control(&app, control).map_err(failed)?;
+    let control = unless_full(ControlSocket::open(&directory), &directory.join(SOCKET))?;
+    let socket = match control {
+        Some((socket, listener)) => {
+            servers.serve_control(&app, listener).map_err(failed)?;
+            Some(socket)
+        }
+        None => None,
+    };
     let told = format!("listening on {}://{}\n", bound.scheme(), bound.address);
     servers.serve(&app, bound).map_err(failed)?;
-    let said = Said::write(&directory, &listening)?;
+    let said = unless_full(Said::write(&directory, &listening), &directory.join(LISTENING))?;
     output::print(&told)?;
     tracing::info!(address = %listening.address, tls = listening.tls, "serving");
 
@@ -82,6 +87,18 @@ pub async fn run(global: &Global) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What was published is served also where a full disk has no room for the files beside it.
+fn unless_full<T>(made: io::Result<T>, path: &Path) -> anyhow::Result<Option<T>> {
+    match made {
+        Ok(made) => Ok(Some(made)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            tracing::error!(path = %path.display(), %error, "the disk is full: going on without this file");
+            Ok(None)
+        }
+        Err(error) => Err(cannot_write(path, &error)),
+    }
+}
+
 async fn start_work(app: &Arc<App>, stop: &CancellationToken) -> anyhow::Result<Vec<tokio::task::JoinHandle<()>>> {
     let mut ticks = jobs::runner::tick(app).await?;
     let stopped = stop.clone();
@@ -91,7 +108,7 @@ async fn start_work(app: &Arc<App>, stop: &CancellationToken) -> anyhow::Result<
             tracing::warn!(%error, "the timer did not end well");
         }
     });
-    let recent = jobs::runner::recent(app).map_err(failed)?;
+    let recent = jobs::runner::recent(app);
     let running = tokio::spawn(jobs::runner::scheduled(Arc::clone(app), recent, stop.clone()));
     let signing = tokio::spawn(jobs::resign::keep(Arc::clone(app), stop.clone()));
     Ok(vec![ticking, running, signing])
@@ -102,16 +119,17 @@ async fn start_work(app: &Arc<App>, stop: &CancellationToken) -> anyhow::Result<
 struct Said(PathBuf);
 
 impl Said {
-    fn write(directory: &Path, listening: &Listening) -> anyhow::Result<Self> {
+    fn write(directory: &Path, listening: &Listening) -> io::Result<Self> {
         let path = directory.join(LISTENING);
-        let write = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(directory)?;
-            serde_json::to_writer(&mut file, listening)?;
-            file.write_all(b"\n")?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().map_err(|error| cannot_write(&path, &error))?;
+        // What a process that died said goes first: it must not stand where this one finds no room to say more.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        serde_json::to_writer(&mut file, listening)?;
+        file.write_all(b"\n")?;
+        file.persist(&path)?;
         Ok(Self(path))
     }
 }

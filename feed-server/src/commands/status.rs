@@ -33,6 +33,9 @@ fn text(status: &StatusView) -> String {
         let message = failed.message.as_deref().unwrap_or_default();
         lines.push(("Last failure", format!("{} {reason}: {message}", local_time(failed.started))));
     }
+    if let Some(problem) = &status.cannot_store {
+        lines.push(("Storage", problem.clone()));
+    }
     let headends: Vec<String> =
         status.headends.iter().filter(|c| c.count > 0).map(|c| format!("{} {}", c.count, c.state.as_str())).collect();
     lines.push(("Headends", if headends.is_empty() { none() } else { headends.join(", ") }));

@@ -8,10 +8,9 @@ use bundles::Reason;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::{App, if_readable};
 use crate::config::UpstreamKind;
 use crate::schedule::{Due, ScheduleState, due};
-use crate::store::StoreError;
 use crate::store::records::{RunRecord, Trigger};
 
 /// Runs that the schedule looks back on: it counts failures in a row, and waits stop growing long before this many.
@@ -31,12 +30,10 @@ pub async fn on_request(app: Arc<App>, stop: CancellationToken) {
     }
 }
 
-/// The runs that the schedule begins with, newest first.
-///
-/// # Errors
-/// The store cannot be read.
-pub fn recent(app: &App) -> Result<VecDeque<RunRecord>, StoreError> {
-    Ok(app.store.runs(LOOK_BACK)?.into())
+/// The runs that the schedule begins with, newest first; none where the store cannot be read.
+#[must_use]
+pub fn recent(app: &App) -> VecDeque<RunRecord> {
+    if_readable(app.store.runs(LOOK_BACK)).into()
 }
 
 /// Runs what is due and what is asked for, until `stop`. `recent` is kept in memory from here on: a store that cannot be
@@ -49,14 +46,19 @@ pub async fn scheduled(app: Arc<App>, mut recent: VecDeque<RunRecord>, stop: Can
     // Drawn once for each attempt: drawing at every tick would amount to the smallest.
     let mut jitter: f64 = rand::random();
     loop {
+        let mut failed_to_begin = None;
         if fetches {
             let state = ScheduleState::from_runs(app.first_start, &recent);
             match due(app.now(), &state, &app.config.schedule, jitter) {
                 Due::At(at) => app.runs.set_next_due(Some(at)),
-                Due::Now(trigger) => start(&app, trigger),
+                Due::Now(trigger) => failed_to_begin = start(&app, trigger),
             }
         }
-        if let Some(record) = run_asked(&app, &stop).await {
+        let run = match failed_to_begin {
+            Some(record) => Some(record),
+            None => run_asked(&app, &stop).await,
+        };
+        if let Some(record) = run {
             recent.push_front(record);
             recent.truncate(LOOK_BACK);
             jitter = rand::random();
@@ -70,15 +72,14 @@ pub async fn scheduled(app: Arc<App>, mut recent: VecDeque<RunRecord>, stop: Can
     }
 }
 
-fn start(app: &App, trigger: Trigger) {
+/// The failure, where a run could not even begin: the schedule counts it as one, so that the next try waits.
+fn start(app: &App, trigger: Trigger) -> Option<RunRecord> {
     app.runs.set_next_due(Some(app.now()));
     match app.ask(trigger, false) {
-        Ok(_) => {}
+        Ok(_) => None,
         // Somebody asked a moment ago: then that run is this one.
-        Err(failure) if failure.reason == Reason::Busy => {}
-        Err(failure) => {
-            tracing::error!(reason = failure.reason.as_str(), error = failure.message, "cannot start a run");
-        }
+        Err(failure) if failure.reason == Reason::Busy => None,
+        Err(failure) => Some(super::update::not_begun(app, trigger, failure)),
     }
 }
 

@@ -1,11 +1,12 @@
 //! What a start puts right before anything is served.
 
 use bundles::report::Failure;
-use bundles::{Reason, Reasoned as _};
+use bundles::{Reason, Reasoned as _, Serial};
+use jiff::Timestamp;
 
 use crate::app::App;
 use crate::store::StoreError;
-use crate::store::records::Outcome;
+use crate::store::records::{Outcome, RunRecord};
 
 /// Why a run without an end failed.
 #[must_use]
@@ -14,25 +15,64 @@ pub fn cut_off() -> Failure {
     Failure::new(Reason::Internal, message)
 }
 
-/// Gives an end to the runs that have none: the process that ran them is gone, since this one has the lock. Returns how
-/// many there were.
+/// Gives an end to the runs that have none: the process that ran them is gone, since this one has the lock. A run whose
+/// release was committed before it was cut off made that release: publishing it is what a start does. Returns how many
+/// there were.
 ///
 /// # Errors
 /// The store cannot be read or written.
 pub fn end_interrupted_runs(app: &App) -> Result<usize, StoreError> {
     let mut interrupted = 0;
-    for mut run in app.store.runs(usize::MAX)? {
-        if run.outcome.is_some() {
+    let runs = app.store.runs(usize::MAX)?;
+    let mut next_started = None;
+    for mut run in runs.iter().cloned() {
+        let followed_at = next_started.replace(run.started);
+        let is_cut_off = match &run.outcome {
+            None => true,
+            // A run that was told to stop leaves the commit that is under way to itself.
+            Some(Outcome::Failed { failure }) => *failure == cut_off(),
+            Some(Outcome::Released { .. } | Outcome::Unchanged) => false,
+        };
+        if !is_cut_off {
             continue;
         }
-        // When it was cut off nobody knows; its start is the one time that is certain.
-        run.ended = Some(run.started);
-        run.outcome = Some(Outcome::Failed { failure: cut_off() });
-        tracing::warn!(run = run.id, "an earlier update run was cut off");
+        match made_by(app, &run, followed_at, &runs)? {
+            Some((serial, created)) => {
+                run.ended = Some(created);
+                run.outcome = Some(Outcome::Released { serial });
+            }
+            None if run.outcome.is_some() => continue,
+            None => {
+                // When it was cut off nobody knows; its start is the one time that is certain.
+                run.ended = Some(run.started);
+                run.outcome = Some(Outcome::Failed { failure: cut_off() });
+            }
+        }
+        tracing::warn!(run = run.id, outcome = ?run.outcome, "an earlier update run was cut off");
         app.store.put_run(&run)?;
         interrupted += 1;
     }
     Ok(interrupted)
+}
+
+/// The release that a run made before it was cut off: made between its start and that of the run after it, and by no
+/// other. Releases that are no longer retained are nobody's.
+fn made_by(
+    app: &App,
+    run: &RunRecord,
+    followed_at: Option<Timestamp>,
+    runs: &[RunRecord],
+) -> Result<Option<(Serial, Timestamp)>, StoreError> {
+    let made = |run: &RunRecord| match run.outcome {
+        Some(Outcome::Released { serial }) => Some(serial),
+        Some(Outcome::Unchanged | Outcome::Failed { .. }) | None => None,
+    };
+    let taken = |serial| runs.iter().any(|other| made(other) == Some(serial));
+    let releases = app.store.releases(usize::MAX)?.into_iter().map(|release| release.manifest);
+    let made = releases
+        .filter(|release| release.created >= run.started && followed_at.is_none_or(|next| release.created <= next))
+        .find(|release| !taken(release.serial));
+    Ok(made.map(|release| (release.serial, release.created)))
 }
 
 /// Publishes what the store holds, so that whatever an earlier process left half done is whole. That something cannot

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::runs::{Progress, Request, Running};
 use crate::app::{App, internal};
 use crate::store::StoreError;
-use crate::store::records::{Outcome, RunRecord};
+use crate::store::records::{Outcome, RunRecord, Trigger};
 use crate::sync::checked::Validator;
 use crate::sync::{CheckedFeed, Known, Looked};
 use crate::upstream::vendor::Vendor;
@@ -37,6 +37,8 @@ pub async fn run(app: &Arc<App>, request: Request, running: Running<'_>, stop: &
 
     let mut clock_offset = None;
     let attempt = async {
+        // Again, for the store may have had no room for it at the start.
+        end_interrupted(app).await;
         put(app, &record).await?;
         attempt(app, request, &progress, &mut clock_offset).await
     };
@@ -71,6 +73,25 @@ pub async fn run(app: &Arc<App>, request: Request, running: Running<'_>, stop: &
     record
 }
 
+/// Tells of a run that could not begin, since the store gave it no number. It is not recorded, for the same reason.
+pub(super) fn not_begun(app: &App, trigger: Trigger, failure: Failure) -> RunRecord {
+    let now = app.now();
+    // Behind the last number that is known to be used; 0 where none is.
+    let id = app.runs.last().map_or(0, |last| if last.id == 0 { 0 } else { last.id + 1 });
+    let record = RunRecord {
+        id,
+        started: now,
+        ended: Some(now),
+        trigger,
+        outcome: Some(Outcome::Failed { failure }),
+        received_bytes: 0,
+        clock_offset: None,
+    };
+    report(app, &record, std::time::Duration::ZERO);
+    app.runs.set_last(record.clone());
+    record
+}
+
 fn report(app: &App, record: &RunRecord, took: std::time::Duration) {
     let Some(outcome) = &record.outcome else { return };
     app.metrics.sync.sync_total.with_label_values(&[outcome.label()]).inc();
@@ -91,6 +112,15 @@ fn report(app: &App, record: &RunRecord, took: std::time::Duration) {
     }
 }
 
+async fn end_interrupted(app: &Arc<App>) {
+    let ending = Arc::clone(app);
+    match tokio::task::spawn_blocking(move || super::startup::end_interrupted_runs(&ending)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => untidy(&error),
+        Err(error) => untidy(&internal(&error)),
+    }
+}
+
 /// The release that was made, if any was.
 async fn attempt(
     app: &Arc<App>,
@@ -102,7 +132,9 @@ async fn attempt(
     let vendor = Vendor::new(&app.config.upstream, USER_AGENT).map_err(|error| Failure::of(&error))?;
     let (known, newest) = known(app)?;
     let looked = sync::look(&vendor, known, &app.store.staging, &app.config.limits, progress).await;
-    app.upstream_chain.learn(vendor.index_url().host_str(), vendor.verifier());
+    if app.upstream_chain.learn(vendor.index_url().host_str(), vendor.verifier()) {
+        keep_chain(app).await;
+    }
     let made = match looked.map_err(|error| Failure::of(&error))? {
         Looked::Unchanged { clock_offset: offset, validators, .. } => {
             *clock_offset = offset;
@@ -177,6 +209,16 @@ async fn put(app: &App, record: &RunRecord) -> Result<(), Failure> {
     put.map_err(|error| Failure::of(&error))
 }
 
+/// What cannot be kept is known until the next restart all the same.
+async fn keep_chain(app: &Arc<App>) {
+    let keeping = Arc::clone(app);
+    match tokio::task::spawn_blocking(move || keeping.keep_upstream_chain()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => untidy(&error),
+        Err(error) => untidy(&internal(&error)),
+    }
+}
+
 /// Forgets releases beyond those retained; what is published next no longer names them.
 async fn retain(app: &Arc<App>) {
     let (store, keep) = (app.store.clone(), app.config.data.retain_releases);
@@ -208,5 +250,5 @@ async fn collect(app: &Arc<App>) {
 /// What cannot be tidied fails no run: the next one tries again.
 fn untidy(error: &dyn Reasoned) {
     let reason = error.reason().as_str();
-    tracing::warn!(reason, error = error.whole_message(), "what is old stays; the next run tries again");
+    tracing::warn!(reason, error = error.whole_message(), "something is left undone; the next run tries again");
 }

@@ -25,7 +25,7 @@ const IN_MEMORY: u64 = 1 << 20;
 /// What is served, at one moment.
 #[derive(Debug)]
 pub struct Published {
-    serial: Option<Serial>,
+    newest: Option<Manifest>,
     files: HashMap<String, Arc<Served>>,
     roots: HashMap<Repository, Bytes>,
     expiries: Vec<(Repository, Role, Timestamp)>,
@@ -75,13 +75,19 @@ impl Published {
     /// Nothing.
     pub(super) fn empty() -> Self {
         let (files, roots, expiries) = (HashMap::new(), HashMap::new(), Vec::new());
-        Self { serial: None, files, roots, expiries, next_due: None }
+        Self { newest: None, files, roots, expiries, next_due: None }
     }
 
     /// The newest release that headends can get.
     #[must_use]
     pub fn serial(&self) -> Option<Serial> {
-        self.serial
+        self.newest.as_ref().map(|manifest| manifest.serial)
+    }
+
+    /// The manifest of that release.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Manifest> {
+        self.newest.as_ref()
     }
 
     /// The file at a URL path, such as `/repo/metadata/timestamp.json`.
@@ -132,7 +138,7 @@ impl Published {
                 expiries.extend(chain.expiries());
                 picture.zips(&chain.targets.signed)?;
                 if repository == Repository::Online {
-                    published.serial = picture.serial_of(&chain.targets.signed);
+                    published.newest = picture.newest_of(&chain.targets.signed);
                 }
             }
             for (role, expires) in expiries {
@@ -224,10 +230,10 @@ impl Picture<'_> {
     }
 
     /// The release that these targets call stable.
-    fn serial_of(&self, targets: &Targets) -> Option<Serial> {
+    fn newest_of(&self, targets: &Targets) -> Option<Manifest> {
         let stable = TargetName::of_channel_stable();
         let (_, digest, _) = named(targets).find(|(name, _, _)| *name == stable)?;
-        self.manifests.get(&digest).map(|manifest| manifest.serial)
+        self.manifests.get(&digest).cloned()
     }
 
     /// The zips of all releases that these targets name.

@@ -74,7 +74,7 @@ impl Publisher {
             listening_url: Mutex::new(url_of(config.listen.address, config.listen.tls.is_some())),
             published: Arc::new(ArcSwap::from_pointee(Published::empty())),
         };
-        inner.refresh(&inner.roots(now)?)?;
+        inner.refresh(&inner.roots_to_serve(now)?)?;
         Ok(Self { inner: Arc::new(inner), gate: Arc::default() })
     }
 
@@ -186,6 +186,20 @@ impl Inner {
     fn roots(&self, now: Timestamp) -> Result<[(Repository, Roots); 2], PublishError> {
         let [online, offline] = Repository::ALL;
         Ok([(online, self.signer(online, now).roots()?), (offline, self.signer(offline, now).roots()?)])
+    }
+
+    /// What was published is served also where the catalog cannot be opened or written for want of room.
+    fn roots_to_serve(&self, now: Timestamp) -> Result<[(Repository, Roots); 2], PublishError> {
+        let lacking = match self.roots(now) {
+            Err(PublishError::Store(error)) if error.lacks_room() => error,
+            roots => return roots,
+        };
+        let [online, offline] = Repository::ALL;
+        let served = |repository| Roots::served(&self.tree, repository, &self.keys);
+        match (served(online)?, served(offline)?) {
+            (Some(of_online), Some(of_offline)) => Ok([(online, of_online), (offline, of_offline)]),
+            (None, _) | (_, None) => Err(lacking.into()),
+        }
     }
 
     fn public_url(&self) -> Option<Url> {

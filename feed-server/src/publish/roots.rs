@@ -57,6 +57,15 @@ impl Roots {
         Ok(Self { versions, latest })
     }
 
+    /// Those of the tree, as they are: what was published can be served without the catalog. `None` where there are none,
+    /// or the latest is not of these keys.
+    pub(super) fn served(tree: &Tree, repository: Repository, keys: &Keys) -> Result<Option<Self>, PublishError> {
+        let versions = in_tree(tree, repository)?;
+        let versions = versions.iter().map(|text| read(repository, text)).collect::<Result<Vec<_>, _>>()?;
+        let latest = versions.last().filter(|latest| is_of(&latest.signed, repository, keys)).cloned();
+        Ok(latest.map(|latest| Self { versions, latest }))
+    }
+
     pub(super) fn latest(&self) -> &SignedRole<Root> {
         &self.latest
     }

@@ -54,11 +54,9 @@ impl Tree {
         let root = data_dir.join("tree");
         let tree = Self { root, counter: AtomicU64::new(0), unsettled: Mutex::default() };
         tree.directory("")?;
-        let scratch = tree.root.join(SCRATCH);
-        match fs::remove_dir_all(&scratch) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("empty", &scratch)(error)),
+        // Emptied and not made anew: a full disk may have no room for a directory.
+        for name in tree.list(SCRATCH)? {
+            tree.remove(&format!("{SCRATCH}/{name}"))?;
         }
         tree.directory(SCRATCH)?;
         Ok(tree)

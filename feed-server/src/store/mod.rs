@@ -6,6 +6,7 @@
 mod batch;
 mod directory;
 pub mod file_blobs;
+mod late;
 mod open;
 pub mod records;
 pub mod sled_catalog;
@@ -191,6 +192,20 @@ pub enum StoreError {
         /// Its digest.
         digest: Digest,
     },
+}
+
+impl StoreError {
+    /// Whether room on the disk is all that is missing.
+    #[must_use]
+    pub fn lacks_room(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let kind = match self {
+            Self::Io { source, .. } => Some(source.kind()),
+            Self::Catalog { source, .. } => source.downcast_ref::<std::io::Error>().map(std::io::Error::kind),
+            Self::Record { .. } | Self::Newer { .. } | Self::InUse { .. } | Self::Missing { .. } => None,
+        };
+        matches!(kind, Some(StorageFull | QuotaExceeded))
+    }
 }
 
 impl bundles::Reasoned for StoreError {

@@ -6,8 +6,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bundles::Reasoned as _;
+
 use super::directory::{self, failed};
 use super::file_blobs::FileBlobs;
+use super::late::LateCatalog;
 use super::sled_catalog::SledCatalog;
 use super::typed::state;
 use super::{Batch, Blobs, Catalog, StoreError};
@@ -45,33 +48,30 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`], [`StoreError::Newer`] (then nothing was touched), or what could not be done.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        directory::make(data_dir, 0o700)?;
-        let lock = lock(data_dir)?;
-        refuse_newer(data_dir, schema_in_file(data_dir)?)?;
-
-        for part in [BLOBS, CATALOG, STAGING] {
-            directory::make(&data_dir.join(part), 0o700)?;
-        }
-        let catalog = SledCatalog::open(data_dir.join(CATALOG))?;
-        let schema = state(&catalog, SCHEMA_STATE)?;
-        refuse_newer(data_dir, schema)?;
-        if schema.is_none() {
-            let mut batch = Batch::new();
-            batch.put_state(SCHEMA_STATE, &SCHEMA)?;
-            catalog.commit(batch)?;
-        }
+        let opening = Opening::begin(data_dir)?;
+        let catalog = Arc::new(open_catalog(data_dir)?);
         write_schema_file(data_dir)?;
+        opening.end(catalog)
+    }
 
-        // Whatever is there is of a process that died, since the lock is ours.
-        directory::empty(&data_dir.join(STAGING))?;
-        directory::sync(data_dir)?;
-        Ok(Self {
-            catalog: Arc::new(catalog),
-            blobs: Arc::new(FileBlobs::new(data_dir.join(BLOBS))),
-            staging: Staging::new(data_dir.join(STAGING)),
-            directory: data_dir.to_owned(),
-            _lock: Arc::new(lock),
-        })
+    /// The same, but where only room for the catalog is missing, and the directory was opened by this program before, the
+    /// catalog is opened by the first act on it that finds room. Until then every act on it fails.
+    ///
+    /// # Errors
+    /// As [`Store::open`], but for a full disk.
+    pub fn open_even_if_full(data_dir: &Path) -> Result<Self, StoreError> {
+        let opening = Opening::begin(data_dir)?;
+        let catalog: Arc<dyn Catalog> = match open_catalog(data_dir) {
+            Ok(catalog) => Arc::new(catalog),
+            Err(error) if error.lacks_room() && schema_in_file(data_dir)? == Some(SCHEMA) => {
+                let error = error.whole_message();
+                tracing::error!(error, "the disk is full: nothing new can be stored until there is room");
+                return opening.end(Arc::new(LateCatalog::new(data_dir.to_owned())));
+            }
+            Err(error) => return Err(error),
+        };
+        write_schema_file(data_dir)?;
+        opening.end(catalog)
     }
 
     /// The data directory.
@@ -87,6 +87,52 @@ impl Store {
     pub fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         self.catalog.commit(batch)
     }
+}
+
+/// A data directory that is locked and has its parts, but for the catalog.
+struct Opening<'a> {
+    data_dir: &'a Path,
+    lock: File,
+}
+
+impl<'a> Opening<'a> {
+    fn begin(data_dir: &'a Path) -> Result<Self, StoreError> {
+        directory::make(data_dir, 0o700)?;
+        let lock = lock(data_dir)?;
+        refuse_newer(data_dir, schema_in_file(data_dir)?)?;
+        for part in [BLOBS, CATALOG, STAGING] {
+            directory::make(&data_dir.join(part), 0o700)?;
+        }
+        // Whatever is there is of a process that died, since the lock is ours. First of all, for it may be what fills the
+        // disk.
+        directory::empty(&data_dir.join(STAGING))?;
+        Ok(Self { data_dir, lock })
+    }
+
+    fn end(self, catalog: Arc<dyn Catalog>) -> Result<Store, StoreError> {
+        let data_dir = self.data_dir;
+        directory::sync(data_dir)?;
+        Ok(Store {
+            catalog,
+            blobs: Arc::new(FileBlobs::new(data_dir.join(BLOBS))),
+            staging: Staging::new(data_dir.join(STAGING)),
+            directory: data_dir.to_owned(),
+            _lock: Arc::new(self.lock),
+        })
+    }
+}
+
+/// Opens the catalog, unless a newer program wrote it.
+pub(super) fn open_catalog(data_dir: &Path) -> Result<SledCatalog, StoreError> {
+    let catalog = SledCatalog::open(data_dir.join(CATALOG))?;
+    let schema = state(&catalog, SCHEMA_STATE)?;
+    refuse_newer(data_dir, schema)?;
+    if schema.is_none() {
+        let mut batch = Batch::new();
+        batch.put_state(SCHEMA_STATE, &SCHEMA)?;
+        catalog.commit(batch)?;
+    }
+    Ok(catalog)
 }
 
 /// The kernel lets go of the lock when the process ends, however it ends.

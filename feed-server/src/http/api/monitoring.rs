@@ -8,9 +8,11 @@ use crate::metrics::CONTENT_TYPE;
 
 /// The metrics in Prometheus' text format.
 pub async fn metrics(app: web::Data<App>) -> Answer {
+    // Whoever waits here holds no thread.
+    let gathering = app.clone().into_inner();
+    let _turn = gathering.gathering.lock().await;
     let text = web::block(move || {
-        let facts = app.facts()?;
-        app.metrics.render(&facts).map_err(|error| {
+        app.metrics.render(&app.facts()).map_err(|error| {
             tracing::error!(%error, "the metrics cannot be written");
             Problem::new(bundles::Reason::Internal, "the metrics cannot be written; report it as a defect")
         })

@@ -1,14 +1,15 @@
 //! `/api/v1/status`: Update Information and what stands around it.
 
 use actix_web::{HttpResponse, web};
+use bundles::Reasoned as _;
 use bundles::report::Failure;
 use bundles::update_information::{LastStatus, UpdateInformation};
 
 use super::views::{ExpiryView, HeadendCount, ReleaseSummary, RunView, StatusView};
-use crate::app::App;
 use crate::app::facts::Expiry;
+use crate::app::{App, if_readable};
 use crate::http::auth::{Allowed, Read};
-use crate::http::errors::{Answer, Problem};
+use crate::http::errors::Answer;
 use crate::store::records::{Outcome, RunRecord};
 use crate::{VERSION, headends};
 
@@ -21,23 +22,32 @@ const RUNS: usize = 12;
     responses((status = 200, description = "The state of the server", body = StatusView))
 )]
 pub async fn get(_: Allowed<Read>, app: web::Data<App>) -> Answer {
-    let view = web::block(move || view(&app)).await??;
+    let view = web::block(move || view(&app)).await?;
     Ok(HttpResponse::Ok().json(view))
 }
 
-fn view(app: &App) -> Result<StatusView, Problem> {
-    let runs = app.recent_runs(RUNS)?;
-    let newest = app.store.newest_release()?.map(|release| release.manifest);
+/// Where the catalog cannot be read, what is known without it.
+fn view(app: &App) -> StatusView {
+    let facts = app.store.run_facts();
+    let cannot_store =
+        facts.as_ref().err().map(|error| format!("nothing new can be stored: {}", error.reason().sentence()));
+    let last_success = if_readable(facts).last_success;
+    let runs = match app.recent_runs(RUNS) {
+        Ok(runs) => runs,
+        Err(_) => app.runs.last().into_iter().collect(),
+    };
+    let newest = app.newest();
     let running = super::sync::running(app);
-    let last_success = app.store.run_facts()?.last_success;
     let last_ended = runs.iter().find(|run| run.outcome.is_some());
     let last_status = if running.is_some() { LastStatus::Running } else { last_status(last_ended) };
-    let counts = headends::count(app.now(), &app.headends()?, &app.release_times()?);
-    Ok(StatusView {
+    let (headends, releases) = (if_readable(app.headends()), if_readable(app.release_times()));
+    let counts = headends::count(app.now(), &headends, &releases);
+    StatusView {
         version: VERSION.to_owned(),
         role: "origin".to_owned(),
         update_information: UpdateInformation::new(last_success, last_status, newest.as_ref()),
         release: newest.as_ref().map(ReleaseSummary::from),
+        cannot_store,
         next_run: app.runs.next_due(),
         running,
         last_failure: last_ended.filter(|run| failure(run).is_some()).map(RunView::from),
@@ -45,7 +55,7 @@ fn view(app: &App) -> Result<StatusView, Problem> {
         metadata_expires: app.metadata_expires().into_iter().map(expiry).collect(),
         headends: counts.into_iter().map(|(state, count)| HeadendCount { state, count }).collect(),
         public_url: app.publisher.public_url().map(|url| url.to_string()),
-    })
+    }
 }
 
 fn expiry((repository, role, expires): Expiry) -> ExpiryView {

@@ -27,6 +27,9 @@ pub struct StatusView {
     pub next_run: Option<Timestamp>,
     /// The update run that is going on.
     pub running: Option<ProgressView>,
+    /// What keeps the server from storing anything new, in a sentence; what was published is served all the same.
+    #[serde(default)]
+    pub cannot_store: Option<String>,
     /// The newest run that failed, if no later one succeeded.
     pub last_failure: Option<RunView>,
     /// The last runs, newest first.
