@@ -200,13 +200,14 @@ pub trait Reasoned: std::error::Error {
     /// The word for logs, metrics and exit codes.
     fn reason(&self) -> Reason;
 
-    /// The message with those of its sources behind it: what stands in reports, runs and problem+json.
+    /// The message with those of its sources behind it: what stands in reports, runs and problem+json. Sources may repeat
+    /// what came from outside, so their control characters are taken out: no line feed of theirs begins a line of a log.
     fn whole_message(&self) -> String {
         let mut message = self.to_string();
         let mut source = self.source();
         while let Some(error) = source {
             message.push_str(": ");
-            message.push_str(&error.to_string());
+            message.extend(error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }));
             source = error.source();
         }
         message

@@ -16,6 +16,19 @@ pub const MAX_MESSAGE_CHARS: usize = 2_000;
 /// More components than this no feed has; the server keeps them all for each headend.
 pub const MAX_COMPONENTS: usize = 256;
 
+/// Longer ids are nobody's host name (RFC 1035: 253 characters at most), and they become part of URLs.
+const MAX_HEADEND_ID: usize = 253;
+
+/// Whether a text can be a headend's id: 1 to 253 of `A-Z a-z 0-9 . _ -`, beginning with a letter or a digit. It stands
+/// in URLs and file names as it is, on both sides.
+#[must_use]
+pub fn is_headend_id(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    text.len() <= MAX_HEADEND_ID
+        && text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && text.bytes().all(good)
+}
+
 /// What a headend runs and how its polls went. Unknown fields are ignored, so that newer clients can report to older
 /// servers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,8 +75,14 @@ impl Failure {
     /// With a message of one's own.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into().chars().take(MAX_MESSAGE_CHARS).collect() }
+        Self { reason, message: message.into().chars().take(MAX_MESSAGE_CHARS).map(plain).collect() }
     }
+}
+
+/// A line feed is ours (a mistake a line); what else there is of control characters came in with foreign text, and would
+/// give orders to the terminal that shows it.
+fn plain(c: char) -> char {
+    if c.is_control() && c != '\n' { ' ' } else { c }
 }
 
 impl std::fmt::Display for Failure {
@@ -89,7 +108,7 @@ impl Report {
         if bytes.len() > MAX_REPORT_BYTES {
             return Err(ReportError::TooLarge { what: "bytes", limit: MAX_REPORT_BYTES });
         }
-        let report: Self = serde_json::from_slice(bytes).map_err(ReportError::Json)?;
+        let mut report: Self = serde_json::from_slice(bytes).map_err(ReportError::Json)?;
         if report.components.len() > MAX_COMPONENTS {
             return Err(ReportError::TooLarge { what: "components", limit: MAX_COMPONENTS });
         }
@@ -103,6 +122,8 @@ impl Report {
         if report.interval_seconds == 0 || report.interval_seconds > 864_000 {
             return Err(ReportError::Interval { seconds: report.interval_seconds });
         }
+        report.client_version = report.client_version.chars().map(plain).collect();
+        report.last_failure = report.last_failure.map(|failure| Failure::new(failure.reason, failure.message));
         Ok(report)
     }
 }
@@ -134,6 +155,48 @@ impl Reasoned for ReportError {
         match self {
             Self::TooLarge { .. } => Reason::TooLarge,
             Self::Json(_) | Self::Interval { .. } => Reason::BadRequest,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("our own words:\n  line 1")]
+    struct Ours(#[source] std::io::Error);
+
+    impl Reasoned for Ours {
+        fn reason(&self) -> Reason {
+            Reason::NotAFeed
+        }
+    }
+
+    #[test]
+    fn foreign_text_gives_no_orders_to_terminals_and_begins_no_line() {
+        let failure = Failure::of(&Ours(std::io::Error::other("\u{1b}]0;title\u{7}\nINFO all is well\r")));
+        assert_eq!(failure.message, "our own words:\n  line 1:  ]0;title  INFO all is well ");
+    }
+
+    #[test]
+    fn a_report_that_was_not_made_by_our_client_is_plain_text_too() {
+        let report = serde_json::json!({
+            "client_version": "\u{1b}[2J", "last_attempt": "2026-01-01T00:00:00Z", "interval_seconds": 7200,
+            "last_failure": { "reason": "connect", "message": "\u{9b}31m" },
+        });
+        let report = Report::from_json(&serde_json::to_vec(&report).unwrap()).unwrap();
+        assert_eq!(report.client_version, " [2J");
+        assert_eq!(report.last_failure.unwrap().message, " 31m");
+    }
+
+    #[test]
+    fn ids_are_one_plain_path_segment() {
+        for good in ["a", "7", "ise-1.branch_7", &"x".repeat(253)] {
+            assert!(is_headend_id(good), "{good}");
+        }
+        for bad in ["", ".", "..", "-x", "_x", "a/b", "a b", "ä", "a%2e", "a\n", &"x".repeat(254)] {
+            assert!(!is_headend_id(bad), "{bad}");
         }
     }
 }

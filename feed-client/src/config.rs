@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use bundles::report::is_headend_id;
 use bundles::{Reason, Reasoned};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
@@ -58,8 +59,6 @@ pub struct Server {
     pub trust_anchors: Vec<String>,
     /// Relative PEM files are relative to this: the configuration's own directory.
     pub anchors_directory: PathBuf,
-    /// An HTTP proxy on the way to the server.
-    pub proxy: Option<Url>,
 }
 
 /// Who this is.
@@ -133,7 +132,6 @@ impl Config {
                 config.server.trust_anchors.push(text.to_owned());
                 Ok(())
             });
-            section.string("proxy", |text| proxy_url(text).map(|url| config.server.proxy = Some(url)));
         });
         reader.section("headend", |section| {
             section.string("id", |text| {
@@ -205,25 +203,12 @@ fn glob_set<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<GlobSet, 
 /// # Errors
 /// A sentence's end that says what is wrong.
 pub fn server_url(text: &str) -> Result<Url, String> {
-    let url = http_url(text)?;
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        return Err("must have no user name, password, query or fragment".to_owned());
-    }
-    Ok(url)
-}
-
-fn proxy_url(text: &str) -> Result<Url, String> {
-    let url = http_url(text)?;
-    if url.scheme() != "http" {
-        return Err("must be an http:// URL: the connection to the server is encrypted inside it".to_owned());
-    }
-    Ok(url)
-}
-
-fn http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("is not a URL ({error})"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err("must be an http:// or https:// URL with a host".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err("must have no user name, password, query or fragment".to_owned());
     }
     Ok(url)
 }
@@ -235,8 +220,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| bad())
 }
 
-/// A headend's id: 1 to 128 of `A-Z a-z 0-9 . _ -`, beginning with a letter or a digit. It stands in URLs and in files'
-/// names as it is.
+/// A headend's id, by the rule of [`bundles::report::is_headend_id`]. It stands in URLs and in files' names as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HeadendId(String);
@@ -253,13 +237,7 @@ impl FromStr for HeadendId {
     type Err = BadHeadendId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        let begins_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        if begins_well && text.len() <= 128 && text.bytes().all(good) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(BadHeadendId)
-        }
+        if is_headend_id(text) { Ok(Self(text.to_owned())) } else { Err(BadHeadendId) }
     }
 }
 
@@ -285,7 +263,10 @@ impl fmt::Display for HeadendId {
 
 /// A text that is no headend's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not a headend's id: 1 to 128 letters, digits, dots, underscores and hyphens")]
+#[error(
+    "is not a headend's id: 1 to 253 letters, digits, dots, underscores and hyphens, of which the first is a letter or a \
+     digit"
+)]
 pub struct BadHeadendId;
 
 /// One mistake in the file.

@@ -33,13 +33,13 @@ pub struct Http {
 }
 
 impl Http {
-    /// `tls` says whom to trust; `proxy` stands between here and the server. The environment's proxy variables are not
-    /// looked at: what a service does must not hang on who started it.
+    /// `tls` says whom to trust. The environment's proxy variables are not looked at: what a service does must not hang
+    /// on who started it.
     ///
     /// # Errors
     /// [`FetchError::Setup`].
-    pub fn new(tls: rustls::ClientConfig, proxy: Option<&Url>) -> Result<Self, FetchError> {
-        let mut builder = Client::builder()
+    pub fn new(tls: rustls::ClientConfig) -> Result<Self, FetchError> {
+        let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -48,11 +48,9 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Resolver)
             .tcp_nodelay(true)
-            .no_proxy();
-        if let Some(proxy) = proxy {
-            builder = builder.proxy(reqwest::Proxy::all(proxy.clone()).map_err(FetchError::Setup)?);
-        }
-        Ok(Self { client: builder.build().map_err(FetchError::Setup)? })
+            .no_proxy()
+            .build();
+        Ok(Self { client: client.map_err(FetchError::Setup)? })
     }
 
     /// A whole small answer, at most `limit` bytes.

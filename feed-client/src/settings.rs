@@ -106,7 +106,7 @@ impl Local {
             let anchors = certs::Anchors::load(&server.trust_anchors, &server.anchors_directory)?;
             certs::client_config(certs::PinnedVerifier::new(anchors)?)
         };
-        Ok(Http::new(tls, server.proxy.as_ref())?)
+        Ok(Http::new(tls)?)
     }
 
     /// Everything that an update needs.
@@ -130,7 +130,6 @@ impl Local {
             location: Location::new(&server, enrolment.repository),
             id: self.config.headend.id.clone().unwrap_or(enrolment.id),
             rhythm: self.config.schedule,
-            proxied: self.config.server.proxy.is_some(),
             config: self.config,
             paths: self.paths,
             pinned_root,
@@ -162,8 +161,6 @@ pub struct Settings {
     pub pinned_root: Vec<u8>,
     /// How often to poll.
     pub rhythm: Rhythm,
-    /// Whether a proxy stands in between.
-    pub proxied: bool,
     /// The way there.
     pub http: Http,
 }

@@ -1,6 +1,7 @@
 //! Headends: who may report, and what their reports say of them.
 
 use bundles::Serial;
+pub use bundles::report::is_headend_id as is_id;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,9 +10,6 @@ use crate::store::records::{HeadendRecord, ReportRecord};
 
 #[cfg(test)]
 mod tests;
-
-/// Longer ids are nobody's host name (RFC 1035: 253 characters at most), and they become part of URLs.
-const MAX_ID: usize = 253;
 
 /// A headend's state is the first of these that fits (design, section 10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -60,16 +58,6 @@ pub fn state(now: Timestamp, report: Option<&ReportRecord>, releases: &[(Serial,
     let current_then = releases.iter().filter(|(_, created)| *created <= then).map(|(serial, _)| *serial).max();
     // `None`, no release, is less than every release.
     if report.serial < current_then { HeadendState::Behind } else { HeadendState::Current }
-}
-
-/// Whether a text can be a headend's id: 1 to 253 of `A-Z a-z 0-9 . _ -`, beginning with a letter or a digit. It stands
-/// in URLs and file names.
-#[must_use]
-pub fn is_id(text: &str) -> bool {
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    text.len() <= MAX_ID
-        && text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
-        && text.bytes().all(good)
 }
 
 /// Counts headends by state, every state present.
