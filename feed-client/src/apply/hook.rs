@@ -13,8 +13,12 @@ use tokio::process::Command;
 /// A hook that reloads a headend takes seconds; one that hangs must not stop updates for good.
 pub const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
+/// When the hook has ended, its last words are read within this time. A service that it started may hold its output open
+/// for as long as it runs; waiting for that would turn a reload that went well into a refusal.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What of a hook's output is repeated in the log and, its end, in the failure: enough for a stack trace.
-const MAX_OUTPUT: u64 = 16 << 10;
+const MAX_OUTPUT: usize = 16 << 10;
 
 /// The end of the output that goes into the failure's message, and so to the server's console.
 const MAX_LAST_WORDS: usize = 300;
@@ -51,16 +55,26 @@ pub async fn run(program: &Path, occasion: &Occasion<'_>, timeout: Duration) -> 
     }
     let mut child = command.spawn().map_err(started)?;
     let group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let ended = tokio::time::timeout(timeout, async {
         // Both pipes are read to their end whatever their length, so that a chatty hook never blocks on a full one.
-        tokio::join!(child.wait(), gather(stdout), gather(stderr))
+        let mut reading = std::pin::pin!(async { tokio::join!(gather(out, &mut stdout), gather(err, &mut stderr)) });
+        tokio::select! {
+            status = child.wait() => {
+                // What is there by then is what is said.
+                let _ = tokio::time::timeout(LAST_WORDS, reading).await;
+                status
+            }
+            _ = &mut reading => child.wait().await,
+        }
     });
-    let Ok((status, stdout, stderr)) = ended.await else {
+    let Ok(status) = ended.await else {
         drop(group);
         return Err(HookError::Timeout { program: program.to_owned(), timeout });
     };
     let status = status.map_err(started)?;
+    let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     for line in stdout.lines().chain(stderr.lines()) {
         tracing::info!(hook = %program.display(), "{line}");
     }
@@ -83,13 +97,20 @@ impl Drop for Group {
     }
 }
 
-async fn gather(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
-    let Some(mut pipe) = pipe else { return String::new() };
-    let mut kept = Vec::new();
-    // A pipe that cannot be read ends the output, not the hook.
-    let _ = (&mut pipe).take(MAX_OUTPUT).read_to_end(&mut kept).await;
-    let _ = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
-    String::from_utf8_lossy(&kept).into_owned()
+/// Reads a pipe to its end and keeps the beginning, of which nothing is lost when this is dropped.
+async fn gather(pipe: Option<impl tokio::io::AsyncRead + Unpin>, kept: &mut Vec<u8>) {
+    let Some(mut pipe) = pipe else { return };
+    let mut buffer = vec![0; 4 << 10];
+    loop {
+        match pipe.read(&mut buffer).await {
+            Ok(count) if count > 0 => {
+                let room = MAX_OUTPUT.saturating_sub(kept.len());
+                kept.extend_from_slice(&buffer[..count.min(room)]);
+            }
+            // A pipe that cannot be read ends the output, not the hook.
+            Ok(_) | Err(_) => return,
+        }
+    }
 }
 
 fn last_words(output: &str) -> String {
@@ -182,6 +203,20 @@ mod tests {
         // The grandchild keeps the pipe open: only killing the whole group ends the wait.
         let (result, _) = run_script("sleep 1000 & sleep 1000", Duration::from_millis(200)).await;
         assert!(matches!(result, Err(HookError::Timeout { .. })), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn a_service_that_it_started_may_keep_its_output_open() {
+        // In a session of its own, as daemons are; it would hold the pipe far beyond the hook's time.
+        let script = "echo loaded; setsid sleep 100 & echo $! > out; exit 0";
+        let (result, pid) = run_script(script, Duration::from_secs(20)).await;
+        result.unwrap();
+        let service = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(service, Signal::KILL).expect("the service goes on when the hook has ended");
+        let (result, pid) =
+            run_script("echo out of memory >&2; setsid sleep 100 & echo $! > out; exit 1", TIMEOUT).await;
+        assert!(result.unwrap_err().to_string().ends_with("saying: out of memory"));
+        rustix::process::kill_process(Pid::from_raw(pid.trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();
     }
 
     #[tokio::test]
