@@ -2,7 +2,7 @@
 //! directory.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -138,6 +138,17 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
     }
 }
 
+/// Reads a file that people point at, up to one byte more than it may have: the wrong file, or `/dev/zero`, must not fill
+/// the memory.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_given(act: &'static str, path: &Path, limit: usize) -> Result<Vec<u8>, StorageError> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes));
+    read.map(|_| bytes).map_err(StorageError::at(act, path))
+}
+
 /// `/` and bare names have no parent to speak of; names are relative to the working directory then.
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -174,6 +185,13 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"secret");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn a_given_file_is_read_no_further_than_shows_that_it_is_too_long() {
+        assert_eq!(read_given("read", Path::new("/dev/zero"), 10).unwrap().len(), 11);
+        assert_eq!(read_given("read", Path::new("/dev/null"), 10).unwrap().len(), 0);
+        assert_eq!(read_given("read", Path::new("/nowhere/file"), 10).unwrap_err().reason(), Reason::Storage);
     }
 
     #[test]

@@ -203,7 +203,7 @@ pub struct BadToken;
 /// # Errors
 /// It cannot be read, or holds no token.
 pub fn read_token(path: &Path) -> Result<Token, SettingsError> {
-    let bytes = std::fs::read(path).map_err(StorageError::at("read the token file", path))?;
+    let bytes = durable::read_given("read the token file", path, MAX_TOKEN_BYTES)?;
     let text = std::str::from_utf8(&bytes).ok().filter(|text| text.len() <= MAX_TOKEN_BYTES).unwrap_or_default();
     Token::parse(text).map_err(|source| SettingsError::Token { path: path.to_owned(), source })
 }

@@ -54,9 +54,13 @@ pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Re
         None => host_name()?,
     };
     let token = arguments.token_file.as_deref().map(read_token).transpose().map_err(failed)?;
-    let root = std::fs::read(&root_file).map_err(StorageError::at("read", &root_file)).map_err(failed)?;
+    let root = durable::read_given("read", &root_file, MAX_ROOT_BYTES).map_err(failed)?;
     if root.len() > MAX_ROOT_BYTES {
-        let what = format!("{} has {} bytes and is no root file", root_file.display(), root.len());
+        let what = format!(
+            "{} has more than {MAX_ROOT_BYTES} bytes and is no root file; give the one that `feed-server keys export-root` \
+             wrote",
+            root_file.display()
+        );
         return Err(Failure::new(Reason::BadRequest, what));
     }
     let facts = repository::check_root(&root).map_err(failed)?;
