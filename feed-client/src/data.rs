@@ -3,7 +3,7 @@
 //! The data directory holds what the client must not lose: `state.json`, `enrolment.json`, `root.json` (the pinned
 //! root), `token`, `tuf/<repository>/` (verified metadata, the floor against rollback), `lock`, `run.lock`. The apply directory, by
 //! default the same one, holds what others read: `current`, `releases/<serial>/`, `policy/`; and `.staging/`, which
-//! belongs to the run that is going on.
+//! belongs to the run that is going on, with a `lock` of its own where it is not the data directory.
 
 use std::path::{Path, PathBuf};
 
@@ -41,6 +41,17 @@ impl Paths {
     #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.data.join("lock")
+    }
+
+    /// Held as well, where the apply directory is another one: two data directories may be set to share it by mistake.
+    /// `None` where it is the data directory, by whichever name.
+    #[must_use]
+    pub fn apply_lock(&self) -> Option<PathBuf> {
+        let same = match (self.data.canonicalize(), self.apply.canonicalize()) {
+            (Ok(data), Ok(apply)) => data == apply,
+            _ => self.data == self.apply,
+        };
+        (!same).then(|| self.apply.join("lock"))
     }
 
     /// Held for the life of `feed-client run`.

@@ -186,7 +186,10 @@ pub enum FetchError {
         url: Box<Url>,
     },
     /// 401.
-    #[error("the server does not take this headend's token for {url}; ask an administrator for one and enroll again")]
+    #[error(
+        "the server wants another token for {url}; ask an administrator for one (`feed-server headend add`) and enroll \
+         again with --token-file"
+    )]
     Unauthorized {
         /// The URL.
         url: Box<Url>,

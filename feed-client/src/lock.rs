@@ -41,7 +41,8 @@ impl Lock {
     /// Whether somebody holds the lock right now.
     #[must_use]
     pub fn is_held(path: &Path) -> bool {
-        path.exists() && matches!(Self::try_take(path), Err(LockError::Busy { .. }))
+        // Shared, so that two who look do not take each other for somebody at work.
+        File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     fn try_take(path: &Path) -> Result<Self, LockError> {
@@ -50,6 +51,8 @@ impl Lock {
             .create(true)
             .truncate(false)
             .open(path)
+            // On a disk that has become read-only a lock can still be held, and the failure to write has a better sentence.
+            .or_else(|error| File::open(path).map_err(|_| error))
             .map_err(StorageError::at("open the lock file", path))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
@@ -95,6 +98,10 @@ mod tests {
         assert!(Lock::is_held(&path));
         assert_eq!(Lock::take(&path).await.unwrap_err().reason(), Reason::Busy);
         drop(first);
+        let somebody_looks = File::open(&path).unwrap();
+        somebody_looks.lock_shared().unwrap();
+        assert!(!Lock::is_held(&path));
+        drop(somebody_looks);
         Lock::take(&path).await.unwrap();
     }
 }

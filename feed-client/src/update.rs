@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bundles::report::Failure;
-use bundles::{Reason, Reasoned as _, Serial};
+use bundles::{Manifest, Reason, Reasoned as _, Serial};
 
 pub use error::UpdateError;
 
+use crate::apply::stage;
 use crate::clock::Edge;
-use crate::lock::Lock;
+use crate::lock::{Lock, LockError};
 use crate::settings::Settings;
 use crate::state::{HoldReason, State};
 use crate::{apply, durable, metrics, poll, report};
@@ -92,7 +93,13 @@ impl Updater<'_> {
     /// # Errors
     /// Why there is no newer release here than before, though there may be one. What ran before still runs.
     pub async fn update(&self, trigger: Trigger) -> Result<Outcome, UpdateError> {
-        let mut attempt = self.begin(trigger).await?;
+        let mut attempt = match self.begin(trigger).await {
+            Ok(attempt) => attempt,
+            Err(error) => {
+                self.tell_unbegun(&error).await;
+                return Err(error);
+            }
+        };
         let run_id = format!("{:08x}", (self.edge.random() * f64::from(u32::MAX)) as u32);
         let began = Instant::now();
         tracing::info!(run_id, server = %self.settings.server, "Starting posture update");
@@ -108,6 +115,10 @@ impl Updater<'_> {
             Err(error) => {
                 let reason = error.reason().as_str();
                 tracing::error!(run_id, reason, duration_ms, "Posture update failed: {}", error.whole_message());
+                // What came of it may be what fills the disk, which the state needs now.
+                if let Err(error) = stage::clear(&self.settings.paths) {
+                    tracing::warn!("an unfinished release stays until the next attempt: {}", error.whole_message());
+                }
             }
         }
         let ended = self.end(&mut attempt.state, trigger, &result).await;
@@ -135,7 +146,13 @@ impl Updater<'_> {
     async fn begin(&self, trigger: Trigger) -> Result<Attempt<'_>, UpdateError> {
         let paths = &self.settings.paths;
         let lock = Lock::take(&paths.lock()).await?;
+        let apply_lock = match paths.apply_lock() {
+            Some(path) => Some(Lock::take(&path).await?),
+            None => None,
+        };
         let mut state = State::load(paths)?;
+        // Before anything is written: a killed run may have filled the disk with it.
+        stage::clear(paths)?;
         let now = self.edge.now();
         state.running_since = Some(now);
         if trigger == Trigger::Schedule {
@@ -143,7 +160,7 @@ impl Updater<'_> {
         }
         state.save(paths)?;
         let (settings, show_progress) = (self.settings, self.show_progress);
-        Ok(Attempt { settings, show_progress, state, lock: Arc::new(lock) })
+        Ok(Attempt { settings, show_progress, state, locks: Arc::new((lock, apply_lock)) })
     }
 
     async fn end(
@@ -181,6 +198,9 @@ impl Updater<'_> {
             state.next_poll = Some(poll::next_poll(now, self.settings.rhythm, failed, self.edge.random()));
         }
         let saved = state.save(&self.settings.paths);
+        if let (Err(error), Ok(_)) = (&saved, result) {
+            state.last_failure = Some(Failure::of(error));
+        }
         self.tell(state).await;
         Ok(saved?)
     }
@@ -194,7 +214,27 @@ impl Updater<'_> {
                 tracing::warn!("metrics were not written: {}", error.whole_message());
             }
         }
-        if let Err(error) = report::send(self.settings, state, running.as_ref()).await {
+        self.report(state, running.as_ref()).await;
+    }
+
+    /// An attempt that cannot even begin, on a full or read-only disk mostly, leaves no trace here: all the more the
+    /// operator has to learn of it from the server.
+    async fn tell_unbegun(&self, error: &UpdateError) {
+        if let UpdateError::Lock(LockError::Busy { .. }) = error {
+            // Whoever is at work reports.
+            return;
+        }
+        let paths = &self.settings.paths;
+        let state = State {
+            last_attempt: Some(self.edge.now()),
+            last_failure: Some(Failure::of(error)),
+            ..State::load(paths).unwrap_or_default()
+        };
+        self.report(&state, apply::running(paths).ok().flatten().as_ref()).await;
+    }
+
+    async fn report(&self, state: &State, running: Option<&Manifest>) {
+        if let Err(error) = report::send(self.settings, state, running).await {
             tracing::warn!(reason = error.reason().as_str(), "no report was made: {}", error.whole_message());
         }
     }

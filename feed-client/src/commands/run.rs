@@ -1,5 +1,5 @@
-//! `feed-client run`: a timer around `update`. It keeps nothing in memory that matters: each poll reads the state anew, so
-//! that `feed-client update` and `rollback` can be used while it runs.
+//! `feed-client run`: a timer around `update`. It keeps nothing in memory that matters: each poll reads state, enrolment
+//! and configuration anew, so that every other command can be used while it runs.
 
 use std::time::Duration;
 
@@ -23,12 +23,17 @@ const GLANCE: Duration = Duration::from_secs(30);
 const BUSY_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(global: &Global, edge: Edge) -> Result<(), Failure> {
-    let settings = global.settings()?;
+    let mut settings = global.settings()?;
     let _lock = Lock::take(&settings.paths.run_lock()).await.map_err(failed)?;
     let mut signals = Signals::listen()
         .map_err(|source| failed(StorageError { act: "listen for signals of", path: "this process".into(), source }))?;
     let mut next = poll::first_poll(edge.now(), settings.rhythm, edge.random());
-    note(&settings, next).await?;
+    if let Err(failure) = note(&settings, next).await {
+        // Each poll will find out, and report it: a full disk at boot must not end what keeps this headend up to date.
+        tracing::warn!(reason = failure.reason.as_str(), "the next poll was not noted: {}", failure.message);
+    }
+    // The state counts failures too, where it can be written.
+    let mut failures = 0_u32;
     tracing::info!(server = %settings.server, every = ?settings.rhythm.every, next_poll = %next, "Polling");
     loop {
         let wait = poll::wait(edge.now(), next, settings.rhythm);
@@ -39,20 +44,30 @@ pub(super) async fn run(global: &Global, edge: Edge) -> Result<(), Failure> {
                 None => continue,
             }
         }
+        // So that a new token, root or setting counts from the next poll on, and at once with SIGHUP.
+        match global.settings() {
+            Ok(read) => settings = read,
+            Err(failure) => tracing::error!(
+                reason = failure.reason.as_str(),
+                "what is configured now is of no use, so the earlier configuration counts: {}",
+                failure.message
+            ),
+        }
         let updater = Updater { settings: &settings, edge, show_progress: false };
         // An update can be dropped anywhere, as it can be killed anywhere: the next one heals it.
         let ended = tokio::select! {
             ended = updater.update(Trigger::Schedule) => ended,
             () = signals.end() => break,
         };
-        next = next_after(&settings, edge, ended.err().as_ref());
+        failures = if ended.is_ok() { 0 } else { failures.saturating_add(1) };
+        next = next_after(&settings, edge, ended.err().as_ref(), failures);
     }
     tracing::info!("told to end; good-bye");
     Ok(())
 }
 
 /// The update wrote it into the state; where it could not, the same rule is applied here.
-fn next_after(settings: &Settings, edge: Edge, error: Option<&UpdateError>) -> Timestamp {
+fn next_after(settings: &Settings, edge: Edge, error: Option<&UpdateError>, failures: u32) -> Timestamp {
     let now = edge.now();
     if let Some(UpdateError::Lock(LockError::Busy { .. })) = error {
         tracing::info!("another feed-client is at work; polling again soon");
@@ -64,7 +79,7 @@ fn next_after(settings: &Settings, edge: Edge, error: Option<&UpdateError>) -> T
     let state = State::load(&settings.paths).ok();
     let noted = state.as_ref().and_then(|state| state.next_poll).filter(|next| *next > now);
     noted.unwrap_or_else(|| {
-        let failures = state.map_or(1, |state| state.failures_in_a_row.max(1));
+        let failures = state.map_or(failures, |state| state.failures_in_a_row.max(failures));
         poll::next_poll(now, settings.rhythm, error.map(|error| error.failed(failures)), edge.random())
     })
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Outcome, Trigger, UpdateError};
 use crate::apply::hook::{self, Occasion};
-use crate::apply::stage::{self, Staging};
+use crate::apply::stage::Staging;
 use crate::apply::{self, activate, defaults, prune, rollback};
 use crate::crash;
 use crate::download::{self, DownloadError};
@@ -28,7 +28,8 @@ pub(super) struct Attempt<'a> {
     pub(super) settings: &'a Settings,
     pub(super) show_progress: bool,
     pub(super) state: State,
-    pub(super) lock: Arc<Lock>,
+    /// Of the data directory, and of the apply directory where that is another one.
+    pub(super) locks: Arc<(Lock, Option<Lock>)>,
 }
 
 impl Attempt<'_> {
@@ -194,8 +195,10 @@ impl Attempt<'_> {
         if !activating.rollback {
             self.state.hold = Some(Hold { serial: activating.serial, why: HoldReason::HookFailed });
         }
-        self.state.save(paths)?;
+        let decided = self.state.save(paths);
+        // A full disk must not leave what the hook refused running: it goes even if nobody will know why.
         activate::switch(paths, activating.previous)?;
+        decided?;
         self.state.activating = None;
         self.state.save(paths)?;
         Ok(())
@@ -204,7 +207,6 @@ impl Attempt<'_> {
     /// Finishes what a killed run left half done, before anything else and without the network.
     async fn heal(&mut self) -> Result<(), UpdateError> {
         let paths = &self.settings.paths;
-        stage::clear(paths)?;
         let Some(activating) = self.state.activating else { return Ok(()) };
         let switched = apply::current(paths)? == Some(activating.serial);
         tracing::warn!(
@@ -220,15 +222,15 @@ impl Attempt<'_> {
     }
 
     /// Hashing, opening and syncing hundreds of megabytes would stop signals and timeouts from being looked at. The work
-    /// goes on when the attempt is dropped meanwhile, so it holds the lock as long as it takes.
+    /// goes on when the attempt is dropped meanwhile, so it holds the locks as long as it takes.
     async fn off_the_loop<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, UpdateError> {
-        let lock = Arc::clone(&self.lock);
+        let locks = Arc::clone(&self.locks);
         let work = move || {
             let done = work();
-            drop(lock);
+            drop(locks);
             done
         };
         tokio::task::spawn_blocking(work).await.map_err(UpdateError::Worker)

@@ -189,6 +189,22 @@ fn rollback_goes_back_and_an_update_goes_forward_again() {
 }
 
 #[test]
+fn what_the_hook_refused_does_not_stay_even_if_that_cannot_be_noted() {
+    let mut world = World::enrolled();
+    world.ok(&["update"]);
+    let state = fs::read(world.data("state.json")).unwrap();
+    world.publish(&release(2));
+    // A directory in the place of the state: as little can be written as on a full disk.
+    world.hook("rm data/state.json; mkdir data/state.json; exit 1", "");
+    assert_eq!(world.refuses(&["update"]), (15, "storage".to_owned()));
+    assert_eq!(world.current(), Some(1));
+    fs::remove_dir(world.data("state.json")).unwrap();
+    fs::write(world.data("state.json"), state).unwrap();
+    world.hook("true", "");
+    assert_eq!(world.ok(&["update"])["serial"], 2);
+}
+
+#[test]
 fn a_hook_may_refuse_to_go_back() {
     let mut world = World::enrolled();
     for serial in 1..=2 {
@@ -251,6 +267,32 @@ fn releases_go_where_they_are_told() {
     assert!(world.path("elsewhere/current/manifest.json").is_file());
     assert!(world.path("elsewhere/policy").is_dir());
     assert!(!world.data("current").exists());
+}
+
+#[test]
+fn relative_paths_lead_to_the_same_places_from_everywhere() {
+    let mut world = World::enrolled();
+    world.hook("echo $POSTURE_FEED_RELEASE_DIR > told; test -d $POSTURE_FEED_RELEASE_DIR/payloads", "");
+    world.configure("[apply]\ndirectory = \"../served\"\nhook = \"../hook\"\n");
+    let update = |from: &Path, data: &str| {
+        let program = env!("CARGO_BIN_EXE_feed-client");
+        std::process::Command::new(program).current_dir(from).args(["--data", data, "update"]).output().unwrap()
+    };
+    let note = world.path("told");
+    let told = || fs::read_to_string(&note).unwrap();
+
+    let output = update(world.directory.path(), "data");
+    assert!(output.status.success(), "{}", crate::world::stderr(&output));
+    assert!(Path::new(told().trim()).is_absolute(), "{}", told());
+    let current = world.path("served/current");
+    assert_eq!(fs::read_link(&current).unwrap(), Path::new("releases/1"));
+    assert!(current.join("manifest.json").is_file());
+
+    world.publish(&release(2));
+    let output = update(&world.data(""), ".");
+    assert!(output.status.success(), "{}", crate::world::stderr(&output));
+    assert_eq!(fs::read_link(&current).unwrap(), Path::new("releases/2"));
+    assert_eq!(fs::canonicalize(told().trim()).unwrap(), fs::canonicalize(&current).unwrap());
 }
 
 #[test]

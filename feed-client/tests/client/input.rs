@@ -183,6 +183,7 @@ fn a_disk_that_is_full_at_any_step_is_said_and_survived() {
 fn a_read_only_disk_is_said_and_what_runs_can_be_looked_at() {
     let world = next_published();
     let before = world.visible();
+    world.server.take_requests();
     let script = "mount -o remount,ro $data; $client --data $data status && $client --data $data update; code=$?";
     let Some(output) = on_a_small_disk(&world, 2_000, script) else { return };
     let stderr = crate::world::stderr(&output);
@@ -190,6 +191,40 @@ fn a_read_only_disk_is_said_and_what_runs_can_be_looked_at() {
     assert!(stderr.contains("reason: storage"), "{stderr}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("Release number    1"));
     assert_eq!(world.visible(), before);
+    let report = world.reports().pop().expect("the server is told all the same");
+    assert_eq!(report.last_failure.unwrap().reason, bundles::Reason::Storage);
+    assert_eq!(report.serial.unwrap().get(), 1);
+    assert!(report.last_success.is_some());
+}
+
+#[test]
+fn a_disk_that_a_killed_update_filled_is_cleared_first() {
+    let world = next_published();
+    let script = "mkdir -p $data/.staging/2; echo begun; cat /dev/zero > $data/.staging/2/rest 2> /dev/null
+        $client --data $data update; code=$?";
+    let Some(output) = on_a_small_disk(&world, 2_000, script) else { return };
+    assert_eq!(output.status.code(), Some(0), "{}", crate::world::stderr(&output));
+    assert_eq!(world.current(), Some(2));
+    world.assert_whole();
+}
+
+#[test]
+fn an_attempt_that_cannot_begin_is_reported_all_the_same() {
+    let world = next_published();
+    let state = fs::read(world.data("state.json")).unwrap();
+    for (damage, says) in [("{\"format\":2}", "newer feed-client"), ("{", "damaged")] {
+        fs::write(world.data("state.json"), damage).unwrap();
+        world.server.take_requests();
+        assert_eq!(world.refuses(&["update"]), (15, "storage".to_owned()));
+        assert_eq!(fs::read_to_string(world.data("state.json")).unwrap(), damage, "it is left as it is");
+        let report = world.reports().pop().unwrap();
+        assert_eq!(report.serial.unwrap().get(), 1);
+        let failure = report.last_failure.unwrap();
+        assert_eq!(failure.reason, bundles::Reason::Storage);
+        assert!(failure.message.contains(says), "{}", failure.message);
+    }
+    fs::write(world.data("state.json"), state).unwrap();
+    assert_eq!(world.ok(&["update"])["serial"], 2);
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::server::Fault;
-use crate::world::{World, release};
+use crate::world::{World, release, text};
 
 /// What must come about comes about within this time, on a machine that has other things to do too.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -159,6 +159,57 @@ fn only_one_is_at_work_at_a_time() {
     fs::write(world.path("go"), "").unwrap();
     wait_until("the end of the update", || world.ok(&["status"])["last_status"]["status"] == "successful");
     running.end();
+}
+
+#[test]
+fn two_that_share_an_apply_directory_are_not_at_work_at_once() {
+    let world = World::enrolled();
+    world.hook("echo > hooked; while test ! -e go; do :; done", "directory = \"../served\"\n");
+    let other = world.path("other");
+    assert!(Command::new("cp").arg("-a").arg(world.data("")).arg(&other).status().unwrap().success());
+    let update = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_feed-client"));
+        command.arg("--data").arg(&other).arg("update");
+        command
+    };
+    let mut first = world.command().arg("update").stderr(Stdio::null()).spawn().unwrap();
+    wait_until("the hook", || world.path("hooked").exists());
+    let second = update().output().unwrap();
+    fs::write(world.path("go"), "").unwrap();
+    assert!(first.wait().unwrap().success());
+    assert_eq!(second.status.code(), Some(16), "{}", crate::world::stderr(&second));
+    assert!(crate::world::stderr(&second).contains("served/lock"), "{}", crate::world::stderr(&second));
+    assert!(update().status().unwrap().success());
+    // By another name it is still the data directory, whose lock is held once.
+    world.configure("[apply]\ndirectory = \"../data/.\"\n");
+    world.ok(&["update"]);
+}
+
+#[test]
+fn a_new_token_and_a_new_configuration_count_from_the_next_poll_on() {
+    let world = World::enrolled();
+    world.configure("[schedule]\nevery = \"2h\"\njitter = \"0s\"\n");
+    let running = Running::start(&world);
+    wait_until("the first report", || !world.reports().is_empty());
+    fs::write(world.path("token"), "pf_another_token").unwrap();
+    let (root, token) = (world.path("root.json"), world.path("token"));
+    let enroll = ["enroll", "--server", &world.server.url, "--id", "vpn-1", "--root", text(&root), "--token-file"];
+    world.ok(&[&enroll[..], &[text(&token)]].concat());
+    world.configure("[metrics]\ntextfile = \"feed.prom\"\n");
+    let asked = |token: &str| {
+        let requests = world.server.take_requests();
+        requests.iter().any(|request| request.authorization.as_deref() == Some(&*format!("Bearer {token}")))
+    };
+    running.signal(Signal::HUP);
+    wait_until("the report with the new token", || asked("pf_another_token"));
+    assert!(world.data("feed.prom").is_file());
+
+    // One with mistakes does not end what worked before.
+    world.configure("[metrics]\ntextfiles = \"feed.prom\"\n");
+    running.signal(Signal::HUP);
+    wait_until("the next report", || asked("pf_another_token"));
+    let log = running.end();
+    assert!(log.contains("unknown key `metrics.textfiles`"), "{log}");
 }
 
 #[test]
