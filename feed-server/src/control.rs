@@ -3,12 +3,17 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
+use socket2::{Domain, SockAddr, Socket, Type};
+
 /// Its name in the data directory.
 pub const SOCKET: &str = "control.sock";
+
+/// Connections that wait to be accepted: the standard library's own number.
+const BACKLOG: i32 = 128;
 
 /// Unix holds a socket's path in 108 bytes with a zero at its end (`sockaddr_un`, unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
@@ -75,17 +80,26 @@ impl ControlSocket {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        // Made under another name first, so that nobody connects before the mode is set.
+        // Made under another name first, so that whoever finds the socket finds it listening.
         let making = path.as_path().with_extension("new");
         match std::fs::remove_file(&making) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let listener = UnixListener::bind(&making)?;
-        std::fs::set_permissions(&making, std::fs::Permissions::from_mode(0o600))?;
+        let listener = bind(&making)?;
         std::fs::rename(&making, path.as_path())?;
         Ok((Self { path }, listener))
     }
+}
+
+/// A listening socket whose file is its owner's alone from the first moment: whoever connects may do everything, and the
+/// data directory may be open to others. On Linux the file takes the mode that the socket has when it is bound.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 impl Drop for ControlSocket {
@@ -98,7 +112,18 @@ impl Drop for ControlSocket {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    fn nobody_else_can_connect_not_even_at_first() {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join("socket");
+        let _listener = bind(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        UnixStream::connect(&path).unwrap();
+    }
 
     #[test]
     fn a_socket_that_a_dead_process_left_is_replaced() {
