@@ -1,15 +1,13 @@
 //! `feed-server headend …`
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 
 use super::Global;
-use super::door::{Door, cannot_write};
+use super::door::Door;
 use super::output::{local_time, print, print_json, print_table};
+use super::token_file::TokenFile;
 use crate::http::api::views::{HeadendView, IssuedToken, NewHeadend};
 
 /// Headends that may report.
@@ -53,38 +51,28 @@ pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
 }
 
 async fn add(global: &Global, id: String, token_file: Option<PathBuf>) -> anyhow::Result<()> {
-    // The file first: a token that was issued and could not be written would be lost.
-    let file = token_file.map(|path| new_file(&path).map(|file| (path, file))).transpose()?;
+    let file = token_file.map(TokenFile::new).transpose()?;
     let new = NewHeadend { id };
-    let issued = Door::with(global, async |door| door.post::<IssuedToken>("/api/v1/headends", &new).await).await;
-    let issued = match (issued, &file) {
-        (Ok(issued), _) => issued,
-        (Err(error), Some((path, _))) => {
-            // Empty, and made just now.
-            std::fs::remove_file(path).map_err(|error| cannot_write(path, &error))?;
+    Door::with(global, async |door| {
+        let issued: IssuedToken = door.post("/api/v1/headends", &new).await?;
+        let Some(file) = file else { return shown(global, &issued) };
+        let told = format!("Headend {} is added; its token is in {}.\n", issued.name, file.path().display());
+        if let Err(error) = file.write(&issued.token) {
+            // Nobody has its token, so nothing is to have come of it.
+            door.delete(&format!("/api/v1/headends/{}", super::segment(&issued.name)?)).await?;
             return Err(error);
         }
-        (Err(error), None) => return Err(error),
-    };
-    match file {
-        Some((path, mut file)) => {
-            writeln!(file, "{}", issued.token)
-                .and_then(|()| file.sync_all())
-                .map_err(|error| cannot_write(&path, &error))?;
-            print(&format!("Headend {} is added; its token is in {}.\n", issued.name, path.display()))
-        }
-        None if global.json => print_json(&issued),
-        None => {
-            eprintln!("Headend {} is added. Its token is shown this once:", issued.name);
-            print(&format!("{}\n", issued.token))
-        }
-    }
+        print(&told)
+    })
+    .await
 }
 
-fn new_file(path: &Path) -> anyhow::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    options.open(path).map_err(|error| cannot_write(path, &error))
+fn shown(global: &Global, issued: &IssuedToken) -> anyhow::Result<()> {
+    if global.json {
+        return print_json(issued);
+    }
+    eprintln!("Headend {} is added. Its token is shown this once:", issued.name);
+    print(&format!("{}\n", issued.token))
 }
 
 fn list(headends: &[HeadendView]) -> anyhow::Result<()> {

@@ -12,6 +12,7 @@ pub mod serve;
 pub mod status;
 pub mod sync;
 pub mod token;
+pub mod token_file;
 
 use std::path::PathBuf;
 

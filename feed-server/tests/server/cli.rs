@@ -95,9 +95,15 @@ fn a_token_file_is_its_owners_alone_and_nothing_is_overwritten() {
     assert!(token.starts_with("pf_"));
 
     let (code, error) = site.fails(&["headend", "add", "two", "--token-file", "token"]);
-    assert!(code == 15 && error.contains("token"), "{error}");
+    assert!(code == 2 && error.contains("token is there already") && error.contains("name another file"), "{error}");
+    assert_eq!(site.fails(&["token", "add", "ops", "--scope", "read", "--token-file", "token"]).0, 2);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), token);
     assert!(!site.prints(&["headend", "list"]).contains("two"), "no headend whose token went nowhere");
+    assert!(!site.prints(&["token", "list"]).contains("ops"));
+    assert_eq!(site.fails(&["headend", "add", "two", "--token-file", "no/such/folder"]).0, 15);
+
+    site.prints(&["token", "add", "ops", "--scope", "read", "--token-file", "ops-token"]);
+    assert!(std::fs::read_to_string(site.path().join("ops-token")).unwrap().starts_with("pf_"));
 
     site.fails(&["headend", "add", "one", "--token-file", "other"]);
     assert!(!site.path().join("other").exists(), "no empty file where nothing was added");
