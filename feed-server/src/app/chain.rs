@@ -84,3 +84,28 @@ impl UpstreamChain {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::App;
+    use crate::testing::{World, start};
+
+    #[tokio::test]
+    async fn certificates_are_known_after_a_restart() {
+        let World { directory, config, store, publisher, .. } = World::new();
+        drop((store, publisher));
+        let app = App::open(config.clone(), None, start).await.unwrap().app;
+        let chain = BTreeMap::from([((HostRole::Index, 0), start()), ((HostRole::Archives, 1), Timestamp::UNIX_EPOCH)]);
+        let app = App { upstream_chain: UpstreamChain(Mutex::new(chain.clone())), ..app };
+        app.keep_upstream_chain().unwrap();
+        drop(app);
+        let app = App::open(config, None, start).await.unwrap().app;
+        assert_eq!(app.upstream_chain.not_after(), chain);
+        let text = app.metrics.render(&app.facts()).unwrap();
+        let name = "posture_feed_upstream_certificate_not_after_timestamp_seconds";
+        let line = format!("{name}{{host_role=\"index\",position=\"0\"}} {}\n", start().as_second());
+        assert!(text.contains(&line), "{text}");
+        drop(directory);
+    }
+}

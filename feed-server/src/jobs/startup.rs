@@ -92,3 +92,6 @@ pub async fn publish(app: &App) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+use bundles::Manifest;
+use jiff::SignedDuration;
+
+use super::*;
+use crate::store::records::Trigger;
+use crate::testing::{World, start};
+
+fn run(id: u64, started: Timestamp, outcome: Option<Outcome>) -> RunRecord {
+    let ended = outcome.as_ref().map(|_| started);
+    RunRecord { id, started, ended, trigger: Trigger::Schedule, outcome, received_bytes: 0, clock_offset: None }
+}
+
+fn minutes(minutes: i64) -> Timestamp {
+    start() + SignedDuration::from_mins(minutes)
+}
+
+/// A world with these runs, and what its next start makes of them; its one release was made at [`start`].
+async fn after_start(runs: impl FnOnce(&Manifest) -> Vec<RunRecord>) -> (Vec<RunRecord>, App) {
+    let mut world = World::new();
+    let made = world.release();
+    for run in runs(&made) {
+        world.store.put_run(&run).unwrap();
+    }
+    let World { directory, config, store, publisher, .. } = world;
+    drop((store, publisher));
+    let app = App::open(config, None, || minutes(60)).await.unwrap().app;
+    end_interrupted_runs(&app).unwrap();
+    // Twice is as good as once.
+    end_interrupted_runs(&app).unwrap();
+    let runs = app.store.runs(10).unwrap();
+    drop(directory);
+    (runs, app)
+}
+
+#[tokio::test]
+async fn a_run_that_was_cut_off_after_its_commit_made_its_release() {
+    let failed = Outcome::Failed { failure: cut_off() };
+    for outcome in [None, Some(failed)] {
+        let (runs, app) = after_start(|_| vec![run(1, minutes(-1), outcome)]).await;
+        assert_eq!(runs[0].outcome, Some(Outcome::Released { serial: Serial::FIRST }));
+        assert_eq!(runs[0].ended, Some(start()));
+        assert_eq!(app.store.run_facts().unwrap().content_changed_at, Some(start()));
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_was_cut_off_before_made_nothing() {
+    let (runs, _) = after_start(|made| {
+        let released = Outcome::Released { serial: made.serial };
+        vec![run(1, minutes(-1), Some(released)), run(2, start(), None)]
+    })
+    .await;
+    assert_eq!(runs[0].outcome, Some(Outcome::Failed { failure: cut_off() }));
+    assert_eq!(runs[1].outcome, Some(Outcome::Released { serial: Serial::FIRST }));
+
+    let (runs, _) = after_start(|_| vec![run(1, minutes(-5), None), run(2, minutes(-1), None)]).await;
+    assert_eq!(runs[0].outcome, Some(Outcome::Released { serial: Serial::FIRST }), "the later run made it");
+    assert_eq!(runs[1].outcome, Some(Outcome::Failed { failure: cut_off() }));
+
+    let (runs, _) = after_start(|_| vec![run(1, minutes(1), None)]).await;
+    assert_eq!(runs[0].outcome, Some(Outcome::Failed { failure: cut_off() }), "the release was there before");
+}
