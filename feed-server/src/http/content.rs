@@ -12,17 +12,21 @@ use std::sync::Arc;
 
 use actix_web::body::SizedStream;
 use actix_web::http::{Method, StatusCode, header};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _, web};
 use arc_swap::ArcSwap;
 use bundles::Reason;
 use futures_util::stream::empty;
 
 use self::conditions::{Outcome, http_date};
 use self::range::{Part, Wanted};
+use super::errors::Problem;
 use crate::publish::{Body, Cache, Published, Served, ZipOrigin};
 
 /// `web/secure/spa/posture-update.xml`: the one that is there as soon as there is a release.
 const INDEX: &str = "/web/secure/spa/posture-update.xml";
+
+/// What the vendor's layout is below.
+pub(super) const VENDOR_LAYOUT: &str = "/web/secure/spa/";
 
 /// How long an ISE node is asked to wait where there is no release yet: a first sync takes minutes.
 const RETRY_AFTER_SECONDS: &str = "120";
@@ -168,17 +172,6 @@ async fn other_method() -> HttpResponse {
     response
 }
 
-/// `application/problem+json` (RFC 9457).
 fn problem(status: StatusCode, reason: Reason, detail: &str) -> HttpResponse {
-    let body = serde_json::json!({
-        "status": status.as_u16(),
-        "title": status.canonical_reason().unwrap_or_default(),
-        "reason": reason,
-        "detail": detail,
-    });
-    HttpResponse::build(status)
-        .insert_header((header::CONTENT_TYPE, "application/problem+json"))
-        // A cache must not go on saying that the next root is not there once it is.
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(body.to_string())
+    Problem::with_status(status, reason, detail).error_response()
 }

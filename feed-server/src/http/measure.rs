@@ -51,6 +51,9 @@ pub async fn measure(
 fn count(app: &App, route: &str, method: &Method, status: StatusCode, began: Instant) {
     let metrics = &app.metrics.http;
     metrics.http_requests_total.with_label_values(&[route, method_label(method), status.as_str()]).inc();
+    if status == StatusCode::NOT_FOUND && route.starts_with(super::content::VENDOR_LAYOUT) {
+        metrics.vendor_layout_misses_total.with_label_values::<&str>(&[]).inc();
+    }
     metrics.http_request_duration_seconds.0.with_label_values(&[route]).observe(began.elapsed().as_secs_f64());
 }
 

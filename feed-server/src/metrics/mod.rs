@@ -35,6 +35,8 @@ metrics! {
         pub http_request_duration_seconds: RequestSeconds ["route"],
         /// Bytes of answers' bodies by content encoding.
         pub sent_bytes_total: IntCounterVec ["encoding"],
+        /// Requests for files that the vendor's layout does not have: what ISE looks for and does not find here.
+        pub vendor_layout_misses_total: IntCounterVec [],
     }
 }
 
@@ -69,6 +71,7 @@ impl Metrics {
             sync.sync_total.get_metric_with_label_values(&[result])?;
         }
         sync.sync_duration_seconds.0.get_metric_with_label_values::<&str>(&[])?;
+        http.vendor_layout_misses_total.get_metric_with_label_values::<&str>(&[])?;
         for encoding in ENCODINGS {
             http.sent_bytes_total.get_metric_with_label_values(&[encoding])?;
         }

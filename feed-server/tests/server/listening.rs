@@ -99,6 +99,21 @@ async fn times_of_runs_outlive_a_restart_and_labels_are_no_input() {
 }
 
 #[tokio::test]
+async fn what_is_looked_for_in_the_vendors_layout_and_not_found_is_counted() {
+    let site = Site::serving(NO_FETCHING);
+    assert!(get(site.url("/metrics")).await.1.contains("posture_feed_vendor_layout_misses_total 0\n"));
+    for path in ["/web/secure/spa/r/1/none.tar.gz", "/web/secure/spa/other/thing.xml"] {
+        let response = plain().get(site.url(path)).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+    }
+    // Neither of these is a file that ISE misses: there will be an index, and the other is no address of its.
+    get(site.url("/web/secure/spa/posture-update.xml")).await;
+    get(site.url("/repo/targets/none")).await;
+    assert!(get(site.url("/metrics")).await.1.contains("posture_feed_vendor_layout_misses_total 2\n"));
+}
+
+#[tokio::test]
 async fn monitoring_has_a_listener_of_its_own_where_configured() {
     let listen = "[listen]\naddress = \"127.0.0.1:0\"\nmetrics_address = \"127.0.0.1:0\"\n";
     let site = Site::serving(&format!("{NO_FETCHING}{listen}"));
