@@ -43,19 +43,19 @@ impl Blobs for FileBlobs {
 
     fn adopt(&self, file: CheckedFile) -> Result<(), StoreError> {
         let path = self.path(&file.file().sha256);
+        let folder = path.parent().unwrap_or(&self.directory);
         if path.try_exists().map_err(failed("look at", &path))? {
-            return Ok(());
+            // A process that was killed between rename and sync may have put it there.
+            directory::sync(folder)?;
+            return directory::sync(&self.directory);
         }
         let staged = file.into_path();
         directory::set_mode(&staged, FILE_MODE)?;
         File::open(&staged).and_then(|file| file.sync_all()).map_err(failed("sync", &staged))?;
         crash::point("blob.staged");
 
-        let folder = path.parent().unwrap_or(&self.directory);
-        if !folder.is_dir() {
-            directory::make(folder, 0o700)?;
-            directory::sync(&self.directory)?;
-        }
+        directory::make(folder, 0o700)?;
+        directory::sync(&self.directory)?;
         staged.persist(&path).map_err(|error| failed("rename a staged file to", &path)(error.error))?;
         crash::point("blob.renamed");
         directory::sync(folder)

@@ -219,12 +219,16 @@ impl Store {
         get(&*self.catalog, Table::Headends, id.as_bytes())
     }
 
-    /// Puts a headend in place of what was under its id.
+    /// Puts a headend in place of what was under its id, without a report: one that arrived while an earlier headend of
+    /// this id was removed is not this one's.
     ///
     /// # Errors
     /// The catalog cannot be written.
     pub fn put_headend(&self, headend: &HeadendRecord) -> Result<(), StoreError> {
-        self.put(Table::Headends, &headend.id, headend)
+        let mut batch = Batch::new();
+        batch.put(Table::Headends, &headend.id, headend)?;
+        batch.remove(Table::Reports, &headend.id);
+        self.commit(batch)
     }
 
     /// Removes a headend with its report; whether there was one.
