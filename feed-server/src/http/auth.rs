@@ -83,6 +83,8 @@ fn caller(request: &HttpRequest) -> Result<(String, Scope), Problem> {
     }
     let presented = presented(request)?;
     let app = request.app_data::<web::Data<App>>().ok_or_else(unknown_token)?;
+    // On this very thread: a handful of records, which sled holds in memory. Were it waited for, the extractors after this
+    // one would read bodies of whoever has no token.
     let tokens = app.store.tokens()?;
     // No early end: how long it takes says nothing of which token fits.
     let found =

@@ -11,7 +11,7 @@ use super::checked::{CheckedFile, Validator};
 use super::look::Run;
 use super::stage::{Staged, Stoppable, stage};
 use super::{SyncError, checked};
-use crate::upstream::{Answer, Condition, Content, UpstreamError};
+use crate::upstream::{Answer, Condition, Content, UpstreamError, shown};
 
 /// An archive that is here, whole and opened.
 pub(super) struct Fetched {
@@ -80,7 +80,7 @@ fn agrees(run: &Run<'_>, entry: &Entry, known: &Validator) -> bool {
 }
 
 async fn take(run: &Run<'_>, entry: &Entry, content: &mut Content) -> Result<Fetched, SyncError> {
-    tracing::info!(name = %entry.name, url = %entry.url, length = content.length, "Starting download");
+    tracing::info!(name = %entry.name, url = shown(&entry.url), length = content.length, "Starting download");
     run.expect(content.length)?;
     run.progress.file_started(&entry.name, content.length);
     let staged = stage(run, entry, content).await?;

@@ -15,7 +15,7 @@ use super::checked::{CheckedFeed, CheckedFile, Staging, Validator};
 use super::stage::Stop;
 use super::versions::{self, FileVersion};
 use super::{Known, Looked, Progress, SyncError, unchanged};
-use crate::upstream::{Answer, Content, Vendor};
+use crate::upstream::{Answer, Content, Vendor, shown};
 
 /// Archives under way at once: one arrives while the other is opened. More would only hurry upstream.
 const PARALLEL: usize = 2;
@@ -177,7 +177,7 @@ impl FetchedIndex {
             Ok((index, file, new_file))
         };
         let (index, file, new_file) = tokio::task::spawn_blocking(read).await.map_err(SyncError::Task)??;
-        tracing::info!(url = %url, entries = index.entries.len(), bytes = file.length, "read the index");
+        tracing::info!(url = shown(&url), entries = index.entries.len(), bytes = file.length, "read the index");
         for unused in &index.unused {
             tracing::debug!(line = unused.line, kind = unused.kind.as_str(), value = unused.value, "not used");
         }

@@ -35,7 +35,7 @@ impl Hosts {
 }
 
 /// A URL as it may stand in messages and logs: without credentials and query, either of which may be secret, and short.
-pub(super) fn shown(url: &Url) -> String {
+pub(crate) fn shown(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let whole = format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path());
     whole.chars().take(300).collect()

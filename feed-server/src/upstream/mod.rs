@@ -13,4 +13,5 @@ pub mod vendor;
 pub use body::Content;
 pub use error::UpstreamError;
 pub use hosts::Hosts;
+pub(crate) use hosts::shown;
 pub use vendor::{Answer, Condition, Timeouts, Vendor};

@@ -10,6 +10,8 @@ pub mod sync;
 pub mod tokens;
 pub mod views;
 
+use std::sync::LazyLock;
+
 use actix_web::{HttpResponse, Resource, web};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -51,8 +53,11 @@ impl utoipa::Modify for Schemes {
     }
 }
 
+/// Anyone may ask for it, so it is made once.
+static OPENAPI: LazyLock<String> = LazyLock::new(|| Description::openapi().to_json().unwrap_or_default());
+
 async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().json(Description::openapi())
+    HttpResponse::Ok().content_type("application/json").body(OPENAPI.as_str())
 }
 
 /// The routes.

@@ -14,7 +14,7 @@ use crate::http::errors::{Answer, Problem};
     responses((status = 200, description = "Retained releases", body = Vec<ReleaseSummary>))
 )]
 pub async fn list(_: Allowed<Read>, app: web::Data<App>) -> Answer {
-    let releases = app.store.releases(app.config.data.retain_releases)?;
+    let releases = web::block(move || app.store.releases(app.config.data.retain_releases)).await??;
     let summaries: Vec<_> = releases.iter().map(|release| ReleaseSummary::from(&release.manifest)).collect();
     Ok(HttpResponse::Ok().json(summaries))
 }
@@ -29,6 +29,8 @@ pub async fn list(_: Allowed<Read>, app: web::Data<App>) -> Answer {
     )
 )]
 pub async fn get(_: Allowed<Read>, app: web::Data<App>, serial: web::Path<Serial>) -> Answer {
-    let release = app.store.release(*serial)?.ok_or_else(|| Problem::not_found(format!("release {serial}")))?;
+    let serial = serial.into_inner();
+    let release = web::block(move || app.store.release(serial)).await??;
+    let release = release.ok_or_else(|| Problem::not_found(format!("release {serial}")))?;
     Ok(HttpResponse::Ok().json(release.manifest))
 }

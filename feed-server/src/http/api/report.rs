@@ -24,7 +24,9 @@ pub async fn put(request: HttpRequest, app: web::Data<App>, id: web::Path<String
     let id = id.into_inner();
     let presented = auth::presented(&request)?;
     // The same answer for a wrong token and for an unknown headend: ids are nobody else's business.
-    let headend = app.store.headend(&id)?.filter(|headend| presented.is(&headend.token));
+    let (catalog, asked) = (app.clone(), id.clone());
+    let headend = web::block(move || catalog.store.headend(&asked)).await??;
+    let headend = headend.filter(|headend| presented.is(&headend.token));
     if headend.is_none() {
         return Err(auth::unknown_token());
     }

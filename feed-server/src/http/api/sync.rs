@@ -27,7 +27,7 @@ pub async fn start(caller: Allowed<Operate>, app: web::Data<App>, body: web::Byt
         body => serde_json::from_slice(body)
             .map_err(|error| Problem::bad_request(format!("the request cannot be read: {error}")))?,
     };
-    let request = app.update_now(wanted.accept_version_rollback)?;
+    let request = web::block(move || app.update_now(wanted.accept_version_rollback)).await??;
     tracing::info!(
         run = request.run,
         accept_version_rollback = request.accept_version_rollback,
@@ -44,7 +44,8 @@ pub async fn start(caller: Allowed<Operate>, app: web::Data<App>, body: web::Byt
 )]
 pub async fn get(_: Allowed<Read>, app: web::Data<App>) -> Answer {
     let running = running(&app);
-    let last = app.recent_runs(2)?.iter().find(|run| run.outcome.is_some()).map(RunView::from);
+    let last =
+        web::block(move || app.recent_runs(2)).await??.iter().find(|run| run.outcome.is_some()).map(RunView::from);
     Ok(HttpResponse::Ok().json(SyncView { running, last }))
 }
 
@@ -64,7 +65,7 @@ pub struct Page {
 )]
 pub async fn runs(_: Allowed<Read>, app: web::Data<App>, page: web::Query<Page>) -> Answer {
     let limit = page.limit.unwrap_or(DEFAULT_RUNS).min(crate::store::KEPT_RUNS);
-    let runs: Vec<_> = app.recent_runs(limit)?.iter().map(RunView::from).collect();
+    let runs: Vec<_> = web::block(move || app.recent_runs(limit)).await??.iter().map(RunView::from).collect();
     Ok(HttpResponse::Ok().json(runs))
 }
 
@@ -78,7 +79,7 @@ pub async fn runs(_: Allowed<Read>, app: web::Data<App>, page: web::Query<Page>)
     )
 )]
 pub async fn run(_: Allowed<Read>, app: web::Data<App>, id: web::Path<u64>) -> Answer {
-    let run = app.run(*id)?.ok_or_else(|| Problem::not_found("such run"))?;
+    let run = web::block(move || app.run(*id)).await??.ok_or_else(|| Problem::not_found("such run"))?;
     Ok(HttpResponse::Ok().json(RunView::from(&run)))
 }
 

@@ -18,7 +18,8 @@ use crate::tokens::Token;
     responses((status = 200, description = "All tokens", body = Vec<TokenView>))
 )]
 pub async fn list(_: Allowed<Admin>, app: web::Data<App>) -> Answer {
-    let tokens: Vec<TokenView> = app.store.tokens()?.into_iter().map(TokenView::from).collect();
+    let tokens: Vec<TokenView> =
+        web::block(move || app.store.tokens()).await??.into_iter().map(TokenView::from).collect();
     Ok(HttpResponse::Ok().json(tokens))
 }
 
