@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::Global;
 use super::door::Door;
 use super::output::{local_time, print, print_json, print_table};
-use super::token_file::TokenFile;
-use crate::http::api::views::{HeadendView, IssuedToken, NewHeadend};
+use super::{Global, token_file};
+use crate::http::api::views::{HeadendView, NewHeadend};
 
 /// Headends that may report.
 #[derive(Debug, Subcommand)]
@@ -36,7 +35,10 @@ pub enum Verb {
 /// There is one already, there is none, or there is no way to the data.
 pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
     match verb {
-        Verb::Add { id, token_file } => add(global, id, token_file).await,
+        Verb::Add { id, token_file } => {
+            let told = format!("Headend {id} is added");
+            token_file::issue(global, "/api/v1/headends", &NewHeadend { id }, token_file, &told).await
+        }
         Verb::List => {
             let headends: Vec<HeadendView> =
                 Door::with(global, async |door| door.get("/api/v1/headends").await).await?;
@@ -48,31 +50,6 @@ pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
             if global.json { Ok(()) } else { print(&format!("Headend {id} is removed.\n")) }
         }
     }
-}
-
-async fn add(global: &Global, id: String, token_file: Option<PathBuf>) -> anyhow::Result<()> {
-    let file = token_file.map(TokenFile::new).transpose()?;
-    let new = NewHeadend { id };
-    Door::with(global, async |door| {
-        let issued: IssuedToken = door.post("/api/v1/headends", &new).await?;
-        let Some(file) = file else { return shown(global, &issued) };
-        let told = format!("Headend {} is added; its token is in {}.\n", issued.name, file.path().display());
-        if let Err(error) = file.write(&issued.token) {
-            // Nobody has its token, so nothing is to have come of it.
-            door.delete(&format!("/api/v1/headends/{}", super::segment(&issued.name)?)).await?;
-            return Err(error);
-        }
-        print(&told)
-    })
-    .await
-}
-
-fn shown(global: &Global, issued: &IssuedToken) -> anyhow::Result<()> {
-    if global.json {
-        return print_json(issued);
-    }
-    eprintln!("Headend {} is added. Its token is shown this once:", issued.name);
-    print(&format!("{}\n", issued.token))
 }
 
 fn list(headends: &[HeadendView]) -> anyhow::Result<()> {

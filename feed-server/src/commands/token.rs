@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::Global;
 use super::door::Door;
 use super::output::{local_time, print, print_json, print_table};
-use super::token_file::TokenFile;
-use crate::http::api::views::{IssuedToken, NewToken, TokenView};
+use super::{Global, token_file};
+use crate::http::api::views::{NewToken, TokenView};
 use crate::store::records::Scope;
 
 /// Administrators' tokens.
@@ -61,7 +60,11 @@ impl From<ScopeName> for Scope {
 /// There is one already, there is none, or there is no way to the data.
 pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
     match verb {
-        Verb::Add { name, scope, token_file } => add(global, NewToken { name, scope: scope.into() }, token_file).await,
+        Verb::Add { name, scope, token_file } => {
+            let told = format!("Token {name} is made");
+            let new = NewToken { name, scope: scope.into() };
+            token_file::issue(global, "/api/v1/tokens", &new, token_file, &told).await
+        }
         Verb::List => {
             let tokens: Vec<TokenView> = Door::with(global, async |door| door.get("/api/v1/tokens").await).await?;
             if global.json { print_json(&tokens) } else { list(&tokens) }
@@ -72,30 +75,6 @@ pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
             if global.json { Ok(()) } else { print(&format!("Token {name} is revoked.\n")) }
         }
     }
-}
-
-async fn add(global: &Global, new: NewToken, token_file: Option<PathBuf>) -> anyhow::Result<()> {
-    let file = token_file.map(TokenFile::new).transpose()?;
-    Door::with(global, async |door| {
-        let issued: IssuedToken = door.post("/api/v1/tokens", &new).await?;
-        let Some(file) = file else { return shown(global, &issued) };
-        let told = format!("Token {} is made; it is in {}.\n", issued.name, file.path().display());
-        if let Err(error) = file.write(&issued.token) {
-            // Nobody has it, so nothing is to have come of it.
-            door.delete(&format!("/api/v1/tokens/{}", super::segment(&issued.name)?)).await?;
-            return Err(error);
-        }
-        print(&told)
-    })
-    .await
-}
-
-fn shown(global: &Global, issued: &IssuedToken) -> anyhow::Result<()> {
-    if global.json {
-        return print_json(issued);
-    }
-    eprintln!("Token {} is made. It is shown this once:", issued.name);
-    print(&format!("{}\n", issued.token))
 }
 
 fn list(tokens: &[TokenView]) -> anyhow::Result<()> {

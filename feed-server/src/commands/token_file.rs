@@ -1,18 +1,55 @@
-//! A file that a new token goes to, made before the token is: what was issued and could not be written would be lost.
+//! Handing a new token over: shown once, or to a file, which is made before the token is: what was issued and could not
+//! be written would be lost.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bundles::Reason;
 use bundles::report::Failure;
+use serde::Serialize;
 
-use super::door::cannot_write;
+use super::door::{Door, cannot_write};
+use super::output::{print, print_json};
+use super::{Global, segment};
+use crate::http::api::views::IssuedToken;
+
+/// Asks for `new` at an API route and hands its token over; `told` says to people what happened.
+///
+/// # Errors
+/// The server's problem, or the file cannot be made or written. Then there is neither the new thing nor the file.
+pub async fn issue(
+    global: &Global,
+    route: &str,
+    new: &impl Serialize,
+    file: Option<PathBuf>,
+    told: &str,
+) -> anyhow::Result<()> {
+    let file = file.map(TokenFile::new).transpose()?;
+    Door::with(global, async |door| {
+        let issued: IssuedToken = door.post(route, new).await?;
+        let Some(file) = file else {
+            if global.json {
+                return print_json(&issued);
+            }
+            eprintln!("{told}. The token is shown this once:");
+            return print(&format!("{}\n", issued.token));
+        };
+        let told = format!("{told}; the token is in {}.\n", file.path.display());
+        if let Err(error) = file.write(&issued.token) {
+            // Nobody has the token, so nothing is to have come of it.
+            door.delete(&format!("{route}/{}", segment(&issued.name)?)).await?;
+            return Err(error);
+        }
+        print(&told)
+    })
+    .await
+}
 
 /// The file, new and empty; it goes again unless a token was written to it.
 #[derive(Debug)]
-pub struct TokenFile {
+struct TokenFile {
     path: PathBuf,
     file: File,
     is_written: bool,
@@ -23,7 +60,7 @@ impl TokenFile {
     ///
     /// # Errors
     /// There is one already, which is left as it is; or it cannot be made.
-    pub fn new(path: PathBuf) -> anyhow::Result<Self> {
+    fn new(path: PathBuf) -> anyhow::Result<Self> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = file.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
@@ -43,16 +80,10 @@ impl TokenFile {
     ///
     /// # Errors
     /// It cannot be written; then the file goes.
-    pub fn write(mut self, token: &str) -> anyhow::Result<()> {
+    fn write(mut self, token: &str) -> anyhow::Result<()> {
         let written = writeln!(self.file, "{token}").and_then(|()| self.file.sync_all());
         self.is_written = written.is_ok();
         written.map_err(|error| cannot_write(&self.path, &error))
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 

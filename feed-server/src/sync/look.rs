@@ -209,8 +209,8 @@ impl FetchedIndex {
         if new_files.is_empty() && is_content_of(run.known.newest.as_ref(), &components, &self.file) {
             return Ok(Looked::Unchanged { received_bytes, clock_offset, validators });
         }
-        let source =
-            Source { kind: SourceKind::VendorFeed, url: Some(self.url.to_string()), sha256: Some(self.file.sha256) };
+        let url = Some(without_secrets(self.url).to_string());
+        let source = Source { kind: SourceKind::VendorFeed, url, sha256: Some(self.file.sha256) };
         let index = Some(self.file);
         Ok(Looked::Feed(CheckedFeed { source, components, index, new_files, validators, received_bytes, clock_offset }))
     }
@@ -273,6 +273,17 @@ fn components(entries: &[Entry], archives: &HashMap<Url, Fetched>) -> Vec<Releas
         }
     };
     of_component.into_iter().map(released).collect()
+}
+
+/// A URL as the manifest may tell everybody: redirects may have led to one with credentials or a signed query. What
+/// relative locators are relative to stays.
+fn without_secrets(mut url: Url) -> Url {
+    // Neither can fail where there is a host, which https URLs have.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url
 }
 
 /// Whether a release of this content would hold the same as the newest one.

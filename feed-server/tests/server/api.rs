@@ -135,6 +135,7 @@ async fn mistakes_in_requests_are_told_as_problems() {
         (Method::GET, "/api/v1/nothing", StatusCode::NOT_FOUND, "not_found"),
         (Method::GET, "/nothing", StatusCode::NOT_FOUND, "not_found"),
         (Method::PATCH, "/api/v1/status", StatusCode::METHOD_NOT_ALLOWED, "bad_request"),
+        (Method::POST, "/metrics", StatusCode::METHOD_NOT_ALLOWED, "bad_request"),
         (Method::GET, "/api/v1/releases/zero", StatusCode::BAD_REQUEST, "bad_request"),
         (Method::GET, "/api/v1/releases/7", StatusCode::NOT_FOUND, "not_found"),
         (Method::GET, "/api/v1/runs?limit=all", StatusCode::BAD_REQUEST, "bad_request"),

@@ -16,6 +16,7 @@ async fn a_server_says_where_it_is_and_cleans_up() {
     let mut site = Site::serving(NO_FETCHING);
     assert_eq!(get(site.url("/healthz")).await.0, StatusCode::OK);
     assert_eq!(get(site.url("/readyz")).await.0, StatusCode::OK);
+    assert_eq!(plain().head(site.url("/readyz")).send().await.unwrap().status(), StatusCode::OK);
     let socket = site.data().join("control.sock");
     assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(site.stop(), Some(0));

@@ -1,9 +1,9 @@
 //! `/metrics`, `/healthz`, `/readyz`: for machines, without a token; nothing here asks upstream.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, Resource, web};
 
 use crate::app::App;
-use crate::http::errors::{Answer, Problem};
+use crate::http::errors::{Answer, Problem, no_such_method};
 use crate::metrics::CONTENT_TYPE;
 
 /// The metrics in Prometheus' text format.
@@ -33,8 +33,10 @@ pub async fn readyz() -> HttpResponse {
 
 /// The routes.
 pub fn configure(config: &mut web::ServiceConfig) {
+    let at = |path: &str| -> Resource { web::resource(path).default_service(web::to(no_such_method)) };
+    // Load balancers ask with HEAD too.
     config
-        .route("/metrics", web::get().to(metrics))
-        .route("/healthz", web::get().to(healthz))
-        .route("/readyz", web::get().to(readyz));
+        .service(at("/metrics").route(web::get().to(metrics)))
+        .service(at("/healthz").route(web::get().to(healthz)).route(web::head().to(healthz)))
+        .service(at("/readyz").route(web::get().to(readyz)).route(web::head().to(readyz)));
 }
