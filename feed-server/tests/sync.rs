@@ -134,6 +134,17 @@ async fn a_checksum_in_the_index_spares_the_question() {
     assert_eq!(world.look().await.unwrap_err().reason(), Reason::DigestMismatch);
 }
 
+#[tokio::test]
+async fn a_signed_address_that_a_redirect_leads_to_is_nobody_elses_business() {
+    let world = World::new();
+    let signed = "/web/secure/spa/moved.xml?signature=secret";
+    let head = format!("HTTP/1.1 302 Found\r\nLocation: {signed}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    world.server.put(INDEX, Reply::Raw(head.into_bytes()));
+    world.server.put(signed, Reply::file(SOUND));
+    let url = world.feed().await.source.url.unwrap();
+    assert!(url.ends_with("/web/secure/spa/moved.xml"), "{url}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_followed_to_allowed_hosts_only() {
     let mut world = World::new();
