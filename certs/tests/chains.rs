@@ -182,14 +182,21 @@ fn handshake(
     let name = host.to_owned().try_into().unwrap();
     let mut client = ClientConnection::new(Arc::new(client_config(verifier.clone())), name).unwrap();
     while client.is_handshaking() {
-        let mut wire = Vec::new();
-        client.write_tls(&mut wire).unwrap();
-        server.read_tls(&mut wire.as_slice()).unwrap();
-        server.process_new_packets()?;
-        let mut wire = Vec::new();
-        server.write_tls(&mut wire).unwrap();
-        client.read_tls(&mut wire.as_slice()).unwrap();
-        client.process_new_packets()?;
+        let mut sent = Vec::new();
+        client.write_tls(&mut sent).unwrap();
+        // One call reads a few kilobytes at most, and a chain may be longer.
+        let mut wire = sent.as_slice();
+        while !wire.is_empty() {
+            server.read_tls(&mut wire).unwrap();
+            server.process_new_packets()?;
+        }
+        let mut sent = Vec::new();
+        server.write_tls(&mut sent).unwrap();
+        let mut wire = sent.as_slice();
+        while !wire.is_empty() {
+            client.read_tls(&mut wire).unwrap();
+            client.process_new_packets()?;
+        }
     }
     Ok(client.protocol_version().unwrap())
 }
