@@ -31,8 +31,8 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done or already up to date; 1 failed otherwise, or the hook refused; 2 usage or \
-    configuration; 10 DNS, connection or time-out; 12 not trusted: TLS, signature, expiry, rollback, clock; 13 the server \
-    answered wrongly; 14 content: truncated, too large, wrong digest, bad archive; 15 storage; 16 another feed-client is \
+    configuration; 10 DNS, connection or time-out; 12 not trusted: TLS, signature, expiry, rollback, freeze, clock; 13 the \
+    server answered wrongly, or there is no such release; 14 content: truncated, too large, wrong digest, bad archive; 15 storage; 16 another feed-client is \
     at work.";
 
 /// What every command takes.
@@ -66,7 +66,7 @@ pub enum Command {
     Status,
     /// Go back to an older release that is here, and hold until a newer one or an explicit update
     Rollback(rollback::Rollback),
-    /// Poll for ever: SIGHUP asks at once, SIGTERM ends
+    /// Poll for ever: SIGHUP reads the configuration again and asks at once, SIGTERM ends
     Run,
     /// The points at which tests kill the client
     #[cfg(debug_assertions)]

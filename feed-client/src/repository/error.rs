@@ -47,7 +47,10 @@ pub enum RepositoryError {
     #[error("the answer is not signed metadata, perhaps a login page or an error page; check [server] url")]
     NotMetadata(#[source] TufError),
     /// Too many roots.
-    #[error("the server's metadata cannot be fetched")]
+    #[error(
+        "the server has more new roots than are taken in one attempt; what was verified of them is kept, so run \
+         `feed-client update` again"
+    )]
     Chain(#[source] TufError),
     /// A defect.
     #[error("the verification ended in a way that should not be")]
