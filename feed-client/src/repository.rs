@@ -134,6 +134,12 @@ impl SignedManifest {
         &self.manifest
     }
 
+    #[cfg(test)]
+    pub(crate) fn for_tests(manifest: Manifest) -> Self {
+        let bytes = manifest.to_json();
+        Self { manifest, bytes }
+    }
+
     /// The signed bytes: newer fields that this program does not know are kept with the release.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

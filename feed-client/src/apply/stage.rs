@@ -54,18 +54,26 @@ impl Staging {
         Ok(self.folder.join(place))
     }
 
-    /// Opens every payload into its folder.
+    /// Opens every payload into its folder. The bound on a run's bytes is one on what all of them open to as well: many
+    /// zips, or one that many components name, must not fill the disk when each by itself is within its limit.
     ///
     /// # Errors
-    /// One does not open, or holds what it must not.
+    /// One does not open, or holds what it must not, or there is too much.
     pub fn open(&self, limits: &Limits) -> Result<(), ApplyError> {
+        let mut left = limits.run_bytes;
         for (payload, folder) in &self.layout.opened {
+            let limits = Limits { payload_bytes: limits.payload_bytes.min(left), ..limits.clone() };
             let path = self.place_of(payload)?;
             let into = self.folder.join(folder);
             fs::create_dir_all(&into).map_err(StorageError::at("create", &into))?;
             let mut file = File::open(&path).map_err(StorageError::at("open", &path))?;
-            let opened = bundles::archive::unpack(&mut file, &payload.name, &into, limits);
-            opened.map_err(|source| ApplyError::Archive { name: payload.name.clone(), source })?;
+            let opened = bundles::archive::unpack(&mut file, &payload.name, &into, &limits);
+            let opened = opened.map_err(|source| ApplyError::Archive { name: payload.name.clone(), source })?;
+            for file in opened {
+                let file = into.join(file);
+                let length = fs::metadata(&file).map_err(StorageError::at("look at", &file))?.len();
+                left = left.saturating_sub(length);
+            }
             crash::point("client.stage.unpacked");
         }
         Ok(())
@@ -99,4 +107,48 @@ impl Staging {
 fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use bundles::release::{ReleasedComponent, ReleasedFile, Source, SourceKind};
+    use bundles::{Component, Digest, FileName, Manifest, Reason, Version};
+
+    use super::*;
+
+    #[test]
+    fn what_all_payloads_open_to_is_bounded_too() {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(600);
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append_data(&mut header, "rules.xml", &[b'x'; 600][..]).unwrap();
+        let tar = tar.into_inner().unwrap();
+        let file = |name: &str| FileRef {
+            name: FileName::parse(name).unwrap(),
+            sha256: Digest::of(&tar),
+            length: tar.len() as u64,
+        };
+        let released = |component| ReleasedComponent {
+            component,
+            version: Version::Digest(Digest::of(&tar)),
+            files: vec![ReleasedFile { archive: file("rules.tar"), payload: file("rules.tar") }],
+        };
+        let signed = SignedManifest::for_tests(Manifest {
+            format: 1,
+            serial: Serial::FIRST,
+            created: jiff::Timestamp::UNIX_EPOCH,
+            source: Source { kind: SourceKind::VendorFeed, url: None, sha256: None },
+            components: vec![released(Component::Conditions), released(Component::SupportedOs)],
+            index: None,
+            offline_zip: None,
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::new(directory.path(), None);
+        for (run_bytes, fits) in [(1_200, true), (1_199, false)] {
+            let staging = Staging::begin(&paths, &signed).unwrap();
+            fs::write(staging.place_of(&file("rules.tar")).unwrap(), &tar).unwrap();
+            let opened = staging.open(&Limits { run_bytes, ..Limits::default() });
+            assert_eq!(opened.as_ref().err().map(bundles::Reasoned::reason), (!fits).then_some(Reason::TooLarge));
+        }
+    }
 }

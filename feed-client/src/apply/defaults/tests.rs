@@ -94,6 +94,9 @@ enum Event {
 }
 
 proptest! {
+    // Each case is some hundred fsyncs, which take their time on disks of spinning rust and on busy machines.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     /// Whatever administrators and crashes do in between: each policy is created exactly once, with the release's
     /// content, unless a file was there before; and what an administrator did to a created one stays done.
     #[test]
