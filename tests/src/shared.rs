@@ -63,7 +63,7 @@ pub fn charts() -> Result<Vec<RealChart>, String> {
 #[must_use]
 pub fn realistic() -> Options {
     let charts = charts().unwrap_or_else(|absent| {
-        eprintln!("made-up charts stand in for the real ones: {absent}");
+        eprintln!("(made-up macOS and Linux charts: {absent})");
         Vec::new()
     });
     Options { charts, ..Options::default() }
