@@ -210,6 +210,14 @@ pub fn server_url(text: &str) -> Result<Url, String> {
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err("must have no user name, password, query or fragment".to_owned());
     }
+    // What people have at hand is ISE's feed URL; a base that ends in a file's name can only be such a mistake.
+    if [".xml", ".json", ".zip"].iter().any(|end| url.path().ends_with(end)) {
+        return Err(format!(
+            "must be the server's base URL only, such as {}, without {}",
+            url.origin().ascii_serialization(),
+            url.path()
+        ));
+    }
     Ok(url)
 }
 
@@ -291,7 +299,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file holds mistakes.
-    #[error("the configuration file {} has mistakes: {mistakes}", path.display())]
+    #[error("{}", mistakes.to_text(path))]
     Mistakes {
         /// Which file.
         path: PathBuf,
@@ -300,13 +308,14 @@ pub enum ConfigError {
     },
 }
 
-/// For messages: one mistake a line.
+/// For messages: one mistake a line, as compilers write them.
 #[derive(Debug)]
 pub struct Mistakes(pub Vec<Mistake>);
 
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|mistake| write!(f, "\n  line {}: {}", mistake.line, mistake.what))
+impl Mistakes {
+    fn to_text(&self, path: &Path) -> String {
+        let line = |mistake: &Mistake| format!("{}:{}: {}", path.display(), mistake.line, mistake.what.trim_end());
+        self.0.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }
 

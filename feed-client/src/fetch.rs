@@ -30,15 +30,17 @@ pub const USER_AGENT: &str = concat!("feed-client/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, Clone)]
 pub struct Http {
     client: Client,
+    /// What to do where the server is not trusted, as the end of a sentence.
+    advice: Box<str>,
 }
 
 impl Http {
-    /// `tls` says whom to trust. The environment's proxy variables are not looked at: what a service does must not hang
+    /// `tls` says whom to trust, and `advice` what to do about it where the server is not, as the end of a sentence. The environment's proxy variables are not looked at: what a service does must not hang
     /// on who started it.
     ///
     /// # Errors
     /// [`FetchError::Setup`].
-    pub fn new(tls: rustls::ClientConfig) -> Result<Self, FetchError> {
+    pub fn new(tls: rustls::ClientConfig, advice: &str) -> Result<Self, FetchError> {
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .user_agent(USER_AGENT)
@@ -50,7 +52,7 @@ impl Http {
             .tcp_nodelay(true)
             .no_proxy()
             .build();
-        Ok(Self { client: client.map_err(FetchError::Setup)? })
+        Ok(Self { client: client.map_err(FetchError::Setup)?, advice: advice.into() })
     }
 
     /// A whole small answer, at most `limit` bytes.
@@ -80,7 +82,7 @@ impl Http {
         let patience = REQUEST_TIMEOUT + Duration::from_secs(limit / SLOWEST_BYTES_PER_SECOND);
         let transfer = async {
             let request = self.client.get(url.clone()).header(reqwest::header::ACCEPT_ENCODING, "identity");
-            let mut response = request.send().await.map_err(|error| FetchError::classify(url, error))?;
+            let mut response = request.send().await.map_err(|error| self.classify(url, error))?;
             check_status(url, &response)?;
             // What is announced need not be fetched to know that it is too much.
             if response.content_length().is_some_and(|length| length > limit) {
@@ -103,8 +105,15 @@ impl Http {
     /// Everything but a 2xx.
     pub async fn put_json(&self, url: &Url, token: &str, body: &impl serde::Serialize) -> Result<(), FetchError> {
         let request = self.client.put(url.clone()).bearer_auth(token).json(body).timeout(REQUEST_TIMEOUT);
-        let response = request.send().await.map_err(|error| FetchError::classify(url, error))?;
+        let response = request.send().await.map_err(|error| self.classify(url, error))?;
         check_status(url, &response)
+    }
+
+    fn classify(&self, url: &Url, error: reqwest::Error) -> FetchError {
+        match certs::failure_in(&error) {
+            Some(source) => FetchError::Tls { source, url: boxed(url), advice: self.advice.clone() },
+            None => FetchError::classify(url, error),
+        }
     }
 }
 
@@ -154,13 +163,24 @@ pub enum FetchError {
         source: reqwest::Error,
     },
     /// No TLS.
-    #[error("no TLS connection for {url}; check [server] trust_anchors, and this machine's clock")]
+    #[error("no TLS connection for {url}; {advice}")]
     Tls {
         /// The URL.
         url: Box<Url>,
+        /// What to do.
+        advice: Box<str>,
         /// Why not.
         #[source]
         source: TlsFailure,
+    },
+    /// A connection, and not HTTP on it: what a port that speaks TLS does to plain HTTP.
+    #[error("the server took the connection for {url} and gave no HTTP answer; does the port speak TLS? try https://")]
+    NoHttp {
+        /// The URL.
+        url: Box<Url>,
+        /// What came instead.
+        #[source]
+        source: reqwest::Error,
     },
     /// Silence.
     #[error("the server did not answer in time for {url}; check the path to it, and firewalls that drop silently")]
@@ -245,6 +265,7 @@ impl FetchError {
             Self::Setup(_)
             | Self::Dns { .. }
             | Self::Connect { .. }
+            | Self::NoHttp { .. }
             | Self::Tls { .. }
             | Self::Timeout { .. }
             | Self::TooSlow { .. }
@@ -261,12 +282,15 @@ impl FetchError {
         if let Some(failed) = find::<NameError>(&error) {
             return Self::Dns { source: failed.clone(), url };
         }
-        if let Some(source) = certs::failure_in(&error) {
-            return Self::Tls { source, url };
-        }
         let timed_out = error.is_timeout()
             || find::<io::Error>(&error).is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
-        if timed_out { Self::Timeout { url, source: error } } else { Self::Connect { url, source: error } }
+        if timed_out {
+            Self::Timeout { url, source: error }
+        } else if url.scheme() == "http" && !error.is_connect() {
+            Self::NoHttp { url, source: error }
+        } else {
+            Self::Connect { url, source: error }
+        }
     }
 
     /// After the answer began, an error means that it does not come to its end.
@@ -281,7 +305,7 @@ impl Reasoned for FetchError {
         match self {
             Self::Setup(_) => Reason::BadRequest,
             Self::Dns { .. } => Reason::Dns,
-            Self::Connect { .. } => Reason::Connect,
+            Self::Connect { .. } | Self::NoHttp { .. } => Reason::Connect,
             Self::Tls { source, .. } => tls_reason(source),
             Self::Timeout { .. } | Self::TooSlow { .. } => Reason::Timeout,
             Self::NotFound { .. } => Reason::NotFound,

@@ -60,6 +60,8 @@ impl Enrolment {
 pub struct Local {
     /// The configuration.
     pub config: Config,
+    /// The file it was read from; `None` where there is none, and defaults are all there is.
+    pub config_file: Option<PathBuf>,
     /// The directories.
     pub paths: Paths,
     /// What enrolment stored, if it happened.
@@ -73,14 +75,11 @@ impl Local {
     /// A configuration that was asked for is not there, either has mistakes, or cannot be read.
     pub fn load(config: Option<&Path>, data: &Path) -> Result<Self, SettingsError> {
         let usual = data.join(CONFIG_NAME);
-        let config = match config {
-            Some(path) => Config::load(path)?,
-            None if usual.is_file() => Config::load(&usual)?,
-            None => Config::default(),
-        };
+        let config_file = config.map(Path::to_owned).or_else(|| usual.is_file().then_some(usual));
+        let config = config_file.as_deref().map(Config::load).transpose()?.unwrap_or_default();
         let paths = Paths::new(data, config.apply.directory.as_deref());
         let enrolment = Enrolment::load(&paths)?;
-        Ok(Self { config, paths, enrolment })
+        Ok(Self { config, config_file, paths, enrolment })
     }
 
     /// The server's URL: the configuration's, else enrolment's.
@@ -106,7 +105,21 @@ impl Local {
             let anchors = certs::Anchors::load(&server.trust_anchors, &server.anchors_directory)?;
             certs::client_config(certs::PinnedVerifier::new(anchors)?)
         };
-        Ok(Http::new(tls)?)
+        Ok(Http::new(tls, &self.trust_advice())?)
+    }
+
+    /// Most often the configuration that names the root was not read at all, and nobody notices.
+    fn trust_advice(&self) -> String {
+        match &self.config_file {
+            Some(file) => {
+                format!("check [server] trust_anchors in {}, and this machine's clock", file.display())
+            }
+            None => format!(
+                "no configuration file was read: write {} with [server] trust_anchors, or give --config; and check this \
+                 machine's clock",
+                self.paths.data().join(CONFIG_NAME).display()
+            ),
+        }
     }
 
     /// Everything that an update needs.

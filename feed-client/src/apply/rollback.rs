@@ -12,10 +12,10 @@ pub fn choose(asked: Option<Serial>, current: Option<Serial>, here: &[Serial]) -
         let older = here.iter().filter(|serial| **serial < current).max();
         return older.copied().ok_or(RollbackError::NothingOlder { current });
     };
-    if asked >= current {
-        return Err(RollbackError::NotOlder { asked, current });
+    if asked != current && !here.contains(&asked) {
+        return Err(RollbackError::NotHere { asked, here: list(here) });
     }
-    if here.contains(&asked) { Ok(asked) } else { Err(RollbackError::NotHere { asked, here: list(here) }) }
+    if asked < current { Ok(asked) } else { Err(RollbackError::NotOlder { asked, current }) }
 }
 
 fn list(serials: &[Serial]) -> String {
@@ -43,7 +43,7 @@ pub enum RollbackError {
         current: Serial,
     },
     /// Not here any more.
-    #[error("release {asked} is not here; here are: {here}")]
+    #[error("there is no release {asked} here; there are: {here}")]
     NotHere {
         /// The one asked for.
         asked: Serial,
@@ -77,6 +77,7 @@ mod tests {
             (Some(3), Some(5), Reason::NotFound),
             (Some(5), Some(5), Reason::BadRequest),
             (Some(9), Some(5), Reason::BadRequest),
+            (Some(99), Some(5), Reason::NotFound),
         ] {
             let error = choose(asked.map(serial), current.map(serial), &here).unwrap_err();
             assert_eq!(error.reason(), reason, "{asked:?} {current:?}");

@@ -1,6 +1,7 @@
 //! `feed-client update`
 
 use bundles::report::Failure;
+use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::{Global, failed, print};
@@ -19,7 +20,10 @@ pub(super) fn say(json: bool, outcome: Outcome) -> Result<(), Failure> {
     let (facts, text) = match outcome {
         Outcome::Applied { serial, previous, bytes } => {
             let before = previous.map_or_else(|| "for the first time".to_owned(), |before| format!("before: {before}"));
-            let text = format!("Release {serial} runs now ({before}; {bytes} bytes of payloads fetched)");
+            // Going back fetches nothing, and where everything was here already there is nothing to say either.
+            let fetched =
+                if bytes > 0 { format!("; {} of payloads fetched", HumanBytes(bytes)) } else { String::new() };
+            let text = format!("Release {serial} runs now ({before}{fetched})");
             (json!({ "result": "ok", "serial": serial, "previous_serial": previous, "bytes": bytes }), text)
         }
         Outcome::Unchanged { serial } => {

@@ -120,7 +120,7 @@ impl<'i> Section<'_, 'i> {
     }
 
     fn mistake(&mut self, at: usize, key: &str, what: &str) {
-        let what = format!("`{}.{key}` {what}", self.name);
+        let what = format!("{}.{key}: {what}", self.name);
         self.mistakes.push(Mistake { line: line_of(self.text, at.max(self.at)), what });
     }
 

@@ -70,13 +70,13 @@ fn all_mistakes_come_at_once_each_with_its_line() {
     let found: Vec<_> = mistakes.iter().map(|mistake| (mistake.line, mistake.what.as_str())).collect();
     let expected = [
         (1, "unknown table or key `colour`"),
-        (3, "`server.url` must be an http:// or https:// URL"),
+        (3, "server.url: must be an http:// or https:// URL"),
         (4, "unknown key `server.trust_anchor`; known are: url, trust_anchors"),
-        (6, "`headend.id` is not a headend's id"),
-        (8, "`schedule.every` is not a duration"),
-        (10, "`apply.keep_releases` must be between 2"),
-        (12, "`apply.defaults` has \"[\""),
-        (13, "`apply.hook` must be a string, and is integer"),
+        (6, "headend.id: is not a headend's id"),
+        (8, "schedule.every: is not a duration"),
+        (10, "apply.keep_releases: must be between 2"),
+        (12, "apply.defaults: has \"[\""),
+        (13, "apply.hook: must be a string, and is integer"),
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for ((line, what), (expected_line, begins)) in found.iter().zip(expected) {

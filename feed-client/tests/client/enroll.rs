@@ -61,11 +61,23 @@ fn a_root_is_needed_and_must_be_the_servers() {
     fs::write(&another, "<html>").unwrap();
     let (code, reason, _) = enroll(text(&another));
     assert_eq!((code, reason.as_str()), (2, "bad_request"));
-    assert_eq!(enroll("/nowhere/root.json").0, 15);
+    let (code, _, message) = enroll("/nowhere/root.json");
+    assert_eq!(code, 15);
+    assert!(message.contains("/nowhere/root.json") && !message.contains("space"), "{message}");
     assert!(!world.data("enrolment.json").exists());
 
     let (code, reason, _) = world.fails(&["update"]);
     assert_eq!((code, reason.as_str()), (2, "bad_request"));
+}
+
+#[test]
+fn a_feed_url_is_no_base_url() {
+    let world = World::new();
+    let url = format!("{}/web/secure/spa/posture-update.xml", world.server.url);
+    let output = world.run(&["enroll", "--server", &url, "--root", "root.json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = crate::world::stderr(&output);
+    assert!(said.contains(&format!("base URL only, such as {}", world.server.url.trim_end_matches('/'))), "{said}");
 }
 
 #[test]
@@ -74,7 +86,7 @@ fn a_configuration_with_mistakes_names_them_all() {
     world.configure("[server]\nurl = \"nonsense\"\n[apply]\nkeep = 3\nkeep_releases = 0\n");
     let (code, reason, message) = world.fails(&["update"]);
     assert_eq!((code, reason.as_str()), (2, "bad_request"));
-    for expected in ["line 2: `server.url`", "line 4: unknown key `apply.keep`", "line 5: `apply.keep_releases`"] {
+    for expected in ["toml:2: server.url: ", "toml:4: unknown key `apply.keep`", "toml:5: apply.keep_releases: "] {
         assert!(message.contains(expected), "{message}");
     }
     let (code, _, message) = world.fails(&["update", "--config", "/nowhere/feed-client.toml"]);

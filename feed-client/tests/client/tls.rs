@@ -38,11 +38,14 @@ fn what_is_wrong_with_a_certificate_is_said() {
     let untrusted = world(&loopback().build().unwrap());
     let (code, reason, message) = enroll(&untrusted);
     assert_eq!((code, reason.as_str()), (12, "tls_untrusted"), "{message}");
+    assert!(message.contains("no configuration file was read: write "), "{message}");
 
     let expired = world(&loopback().valid(day(0), day(1)).build().unwrap());
     trusting(&expired);
     let (code, reason, message) = enroll(&expired);
     assert_eq!((code, reason.as_str()), (12, "tls_expired"), "{message}");
+    assert!(message.contains("check [server] trust_anchors in "), "{message}");
+    assert!(message.contains("data/feed-client.toml"), "{message}");
 
     let named = world(&Chain::builder().keys(Keys::Ecdsa).build().unwrap());
     trusting(&named);
@@ -55,4 +58,13 @@ fn what_is_wrong_with_a_certificate_is_said() {
         enroll(&named)
     };
     assert_eq!((code, reason.as_str()), (2, "bad_request"));
+}
+
+#[test]
+fn plain_http_to_a_port_that_speaks_tls_is_recognised() {
+    let world = world(&Chain::builder().keys(Keys::Ecdsa).loopback().build().unwrap());
+    let (url, root) = (world.server.url.replacen("https", "http", 1), world.path("root.json"));
+    let (code, reason, message) = world.fails(&["enroll", "--server", &url, "--root", text(&root)]);
+    assert_eq!((code, reason.as_str()), (10, "connect"), "{message}");
+    assert!(message.contains("does the port speak TLS? try https://"), "{message}");
 }
