@@ -4,6 +4,8 @@ pub mod chain;
 pub mod facts;
 pub mod runs;
 
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -222,6 +224,14 @@ pub(crate) fn if_readable<T: Default>(read: Result<T, StoreError>) -> T {
 fn untold(error: &StoreError) {
     // Runs and starts say it loudly; this is said at every look.
     tracing::debug!(error = error.whole_message(), "the catalog cannot be read; what is in it is not told");
+}
+
+/// Whether a data directory has signing keys, and so is a mirror's.
+///
+/// # Errors
+/// It cannot be looked at.
+pub fn has_keys(data_dir: &Path) -> io::Result<bool> {
+    data_dir.join(KEYS).try_exists()
 }
 
 struct Parts {

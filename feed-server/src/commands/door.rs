@@ -54,7 +54,15 @@ impl Door {
     /// # Errors
     /// Those of `act`; or there is no way in.
     pub async fn with<T>(global: &Global, act: impl AsyncFnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
-        Self::open(global.config()?, Start::AsItIs).await?.act(act).await
+        Self::open(global.config()?, Start::AsItIs, Absent::IsRefused).await?.act(act).await
+    }
+
+    /// The same, but a mirror is made where there is none.
+    ///
+    /// # Errors
+    /// As [`Self::with`].
+    pub async fn making<T>(global: &Global, act: impl AsyncFnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        Self::open(global.config()?, Start::AsItIs, Absent::IsMade).await?.act(act).await
     }
 
     /// The same, and where no server runs, what an earlier process left unpublished is published first.
@@ -65,7 +73,7 @@ impl Door {
         global: &Global,
         act: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        Self::open(global.config()?, Start::Published).await?.act(act).await
+        Self::open(global.config()?, Start::Published, Absent::IsRefused).await?.act(act).await
     }
 
     async fn act<T>(self, act: impl AsyncFnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
@@ -74,7 +82,7 @@ impl Door {
         result
     }
 
-    async fn open(config: Config, start: Start) -> anyhow::Result<Self> {
+    async fn open(config: Config, start: Start, absent: Absent) -> anyhow::Result<Self> {
         let directory = config.data.directory.clone();
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -82,6 +90,10 @@ impl Door {
             if directory.exists() && server_answers(&directory)? {
                 let path = SocketPath::of(&directory).map_err(|error| no_socket(&directory, &error))?;
                 return Ok(Self { client: client(&path)?, own: None, _path: path });
+            }
+            match absent {
+                Absent::IsRefused => refuse_absent(&directory)?,
+                Absent::IsMade => {}
             }
             match open_app(config.clone(), None, start).await {
                 Ok(app) => return Self::open_own(&directory, app),
@@ -208,6 +220,16 @@ pub enum Start {
     Published,
 }
 
+/// What a verb does where there is no mirror.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    /// It fails and changes nothing: most likely `--config` or `--data` was forgotten, and a second mirror, whose keys no
+    /// headend trusts, would hide that.
+    IsRefused,
+    /// It makes one.
+    IsMade,
+}
+
 /// Whether a server answers on the control socket of a data directory.
 ///
 /// # Errors
@@ -248,6 +270,19 @@ fn client(path: &SocketPath) -> anyhow::Result<Client> {
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
     Ok(Client::builder().unix_socket(path.as_path()).tls_backend_preconfigured(tls).no_proxy().build()?)
+}
+
+/// A mirror is where signing keys are: they are made with it, and nothing that it published is worth anything without.
+fn refuse_absent(directory: &Path) -> Result<(), Failure> {
+    // Where it cannot be known, opening tells why.
+    if crate::app::has_keys(directory).unwrap_or(true) {
+        return Ok(());
+    }
+    let message = format!(
+        "there is no mirror in {}; give its --config or --data, or make one with `feed-server serve`",
+        directory.display()
+    );
+    Err(Failure::new(Reason::NotFound, message))
 }
 
 /// Files that another user makes in here the server could not read or replace later: root's above all.

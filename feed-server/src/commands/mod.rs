@@ -39,10 +39,10 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// Configuration file (TOML); without it every key has its default
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "POSTURE_FEED_SERVER_CONFIG")]
     pub config: Option<PathBuf>,
     /// Data directory; goes before the configuration's [default: ./feed-data]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", env = "POSTURE_FEED_SERVER_DATA")]
     pub data: Option<PathBuf>,
     /// Print facts as JSON
     #[arg(long, global = true)]

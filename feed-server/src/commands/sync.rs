@@ -28,7 +28,7 @@ pub struct Arguments {
 /// # Errors
 /// The run's failure.
 pub async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
-    let run = Door::with(global, async |door| {
+    let run = Door::making(global, async |door| {
         let wanted = SyncRequest { accept_version_rollback: arguments.accept_version_rollback };
         let accepted: SyncAccepted = door.post("/api/v1/sync", &wanted).await?;
         follow(door, accepted.run).await

@@ -61,7 +61,7 @@ fn a_failed_run_ends_with_the_code_of_its_reason_and_is_remembered() {
 #[test]
 fn verbs_do_the_same_with_and_without_a_server() {
     for with_server in [false, true] {
-        let site = if with_server { Site::serving("") } else { Site::new("") };
+        let site = if with_server { Site::serving("") } else { Site::made("") };
         let token = site.prints(&["headend", "add", "branch-7"]);
         assert!(token.starts_with("pf_") && token.lines().count() == 1, "{token}");
         let (code, error) = site.fails(&["headend", "add", "branch-7"]);
@@ -85,8 +85,62 @@ fn verbs_do_the_same_with_and_without_a_server() {
 }
 
 #[test]
-fn a_token_file_is_its_owners_alone_and_nothing_is_overwritten() {
+fn only_serve_and_sync_make_a_mirror() {
     let site = Site::new("");
+    let everything = || {
+        let mut files: Vec<_> = std::fs::read_dir(site.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    };
+    let before = everything();
+    let verbs: [&[&str]; 12] = [
+        &["status"],
+        &["release", "list"],
+        &["release", "show", "1"],
+        &["bundle", "build", "--ise", "--out", "zips"],
+        &["headend", "add", "one"],
+        &["headend", "add", "one", "--token-file", "token"],
+        &["headend", "list"],
+        &["headend", "remove", "one"],
+        &["token", "add", "ops", "--scope", "admin"],
+        &["token", "list"],
+        &["keys", "list"],
+        &["keys", "export-root", "--out", "root.json"],
+    ];
+    for verb in verbs {
+        let output = site.bare(verb).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(13), "{verb:?}: {error}");
+        assert!(error.contains("there is no mirror in ") && error.contains("feed-data"), "{verb:?}: {error}");
+        assert!(output.stdout.is_empty());
+        assert_eq!(everything(), before, "{verb:?}");
+    }
+    // A directory that is there and is no mirror's stays as it is, too.
+    std::fs::create_dir(site.data()).unwrap();
+    assert_eq!(site.fails(&["status"]).0, 13);
+    assert_eq!(std::fs::read_dir(site.data()).unwrap().count(), 0);
+    site.fails(&["sync"]);
+    site.prints(&["status"]);
+}
+
+#[test]
+fn the_environment_says_where_the_mirror_is() {
+    let site = Site::made("");
+    let mut status = site.bare(&["status", "--json"]);
+    status.env("POSTURE_FEED_SERVER_CONFIG", site.config()).env("POSTURE_FEED_SERVER_DATA", site.data());
+    let output = status.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut elsewhere = site.bare(&["status", "--data", "elsewhere"]);
+    let output = elsewhere.env("POSTURE_FEED_SERVER_DATA", site.data()).output().unwrap();
+    assert_eq!(output.status.code(), Some(13), "the command line goes before the environment");
+    let mut wrong = site.bare(&["check-config"]);
+    let output = wrong.env("POSTURE_FEED_SERVER_CONFIG", site.path().join("no.toml")).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "the file that the environment names is read");
+}
+
+#[test]
+fn a_token_file_is_its_owners_alone_and_nothing_is_overwritten() {
+    let site = Site::made("");
     let file = site.path().join("token");
     let told = site.prints(&["headend", "add", "one", "--token-file", "token"]);
     assert!(!told.contains("pf_"), "{told}");
@@ -111,7 +165,7 @@ fn a_token_file_is_its_owners_alone_and_nothing_is_overwritten() {
 
 #[test]
 fn the_exported_root_is_the_one_that_is_listed() {
-    let site = Site::new("");
+    let site = Site::made("");
     let keys: Value = serde_json::from_str(&site.prints(&["keys", "list", "--json"])).unwrap();
     for (repository, arguments) in
         [("online", vec!["keys", "export-root"]), ("offline", vec!["keys", "export-root", "--offline"])]
@@ -127,7 +181,7 @@ fn the_exported_root_is_the_one_that_is_listed() {
 
 #[test]
 fn verbs_leave_nothing_behind_that_says_a_server_runs() {
-    let site = Site::new("");
+    let site = Site::made("");
     site.prints(&["status"]);
     assert!(!site.data().join("control.sock").exists());
     assert!(!site.data().join("listening.json").exists());
@@ -135,8 +189,7 @@ fn verbs_leave_nothing_behind_that_says_a_server_runs() {
 
 #[test]
 fn root_leaves_no_files_in_another_users_data() {
-    let site = Site::new("");
-    site.prints(&["status"]);
+    let site = Site::made("");
     let everything = || {
         let mut files: Vec<_> = std::fs::read_dir(site.data()).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();

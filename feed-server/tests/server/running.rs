@@ -33,6 +33,13 @@ impl Site {
         site
     }
 
+    /// With a data directory that a run made; the run failed.
+    pub(crate) fn made(configuration: &str) -> Self {
+        let site = Self::new(configuration);
+        assert_eq!(site.fails(&["sync"]).0, 10, "nothing listens upstream");
+        site
+    }
+
     /// With a server that has said that it listens.
     pub(crate) fn serving(configuration: &str) -> Self {
         let mut site = Self::new(configuration);
@@ -77,8 +84,16 @@ impl Site {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bare(arguments);
+        command.arg("--config").arg(self.config()).arg("--data").arg(self.data());
+        command
+    }
+
+    /// A verb that is told neither its configuration nor its data.
+    pub(crate) fn bare(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_feed-server"));
-        command.args(arguments).arg("--config").arg(self.config()).arg("--data").arg(self.data());
+        command.args(arguments);
+        command.env_remove("POSTURE_FEED_SERVER_CONFIG").env_remove("POSTURE_FEED_SERVER_DATA");
         command.env_remove("RUST_LOG").env("HTTP_PROXY", "http://127.0.0.1:9").current_dir(self.path());
         command
     }
