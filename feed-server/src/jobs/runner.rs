@@ -45,12 +45,19 @@ pub async fn scheduled(app: Arc<App>, mut recent: VecDeque<RunRecord>, stop: Can
     };
     // Drawn once for each attempt: drawing at every tick would amount to the smallest.
     let mut jitter: f64 = rand::random();
+    let mut start_owes_a_run = app.newest().is_none();
+    let mut is_told = false;
     loop {
         let mut failed_to_begin = None;
         if fetches {
-            let state = ScheduleState::from_runs(app.first_start, &recent);
+            let state = ScheduleState::from_runs(app.first_start, start_owes_a_run, &recent);
             match due(app.now(), &state, &app.config.schedule, jitter) {
-                Due::At(at) => app.runs.set_next_due(Some(at)),
+                Due::At(at) => {
+                    app.runs.set_next_due(Some(at));
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::info!("next run at {at}; `feed-server sync` does it now");
+                    }
+                }
                 Due::Now(trigger) => failed_to_begin = start(&app, trigger),
             }
         }
@@ -62,6 +69,7 @@ pub async fn scheduled(app: Arc<App>, mut recent: VecDeque<RunRecord>, stop: Can
             recent.push_front(record);
             recent.truncate(LOOK_BACK);
             jitter = rand::random();
+            start_owes_a_run = false;
             continue;
         }
         tokio::select! {

@@ -18,7 +18,7 @@ const FIRST_RETRY: Duration = Duration::from_mins(1);
 /// ever steps a running clock, less than any sensible interval.
 const STEP_TOLERATED: SignedDuration = SignedDuration::from_mins(5);
 
-/// What decides when the next run is due; all of it is kept by the store, so that a restart changes nothing.
+/// What decides when the next run is due; all but the last is kept by the store, so that a restart changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleState {
     /// When the server first started on this data directory: the initial delay counts from here, once.
@@ -29,6 +29,9 @@ pub struct ScheduleState {
     pub last_scheduled: Option<Timestamp>,
     /// How many runs in a row failed, the newest among them.
     pub consecutive_failures: u32,
+    /// Whether there is no release at all and nothing was tried since this process started: whoever starts a server that
+    /// has nothing to serve has most likely mended why.
+    pub start_owes_a_run: bool,
 }
 
 /// A run that ended, or was cut off.
@@ -55,8 +58,13 @@ impl ScheduleState {
     /// From the runs, newest first, as far back as the last one that succeeded. Unfinished ones are ignored: startup
     /// has given an end to those that were cut off.
     #[must_use]
-    pub fn from_runs<'a>(first_start: Timestamp, runs: impl IntoIterator<Item = &'a RunRecord>) -> Self {
-        let mut state = Self { first_start, last_attempt: None, last_scheduled: None, consecutive_failures: 0 };
+    pub fn from_runs<'a>(
+        first_start: Timestamp,
+        start_owes_a_run: bool,
+        runs: impl IntoIterator<Item = &'a RunRecord>,
+    ) -> Self {
+        let mut state =
+            Self { first_start, last_attempt: None, last_scheduled: None, consecutive_failures: 0, start_owes_a_run };
         let mut failing = true;
         for run in runs {
             let Some(outcome) = &run.outcome else { continue };
@@ -93,6 +101,9 @@ impl ScheduleState {
 /// - Then every `every` after the newest run that was not a retry.
 /// - After a failure that may pass by itself also: 1, 2, 4, … minutes after its end, lengthened by up to a half, at most
 ///   half the interval.
+/// - While there is no release, a start owes a run, whatever the last one failed of: at once where that ended a first
+///   retry's wait ago, else when that wait is over. So a program that is restarted for ever asks upstream no more often
+///   than retries do.
 /// - A stored time that lies ahead of the clock (it was turned back) makes a run due at once, so nothing stalls.
 #[must_use]
 pub fn due(now: Timestamp, state: &ScheduleState, schedule: &Schedule, jitter: f64) -> Due {
@@ -104,13 +115,20 @@ pub fn due(now: Timestamp, state: &ScheduleState, schedule: &Schedule, jitter: f
     };
     let base = state.last_scheduled.unwrap_or(attempt.started);
     let Some(scheduled) = after(now, base, schedule.every) else { return Due::Now(Trigger::Schedule) };
-    if !attempt.worth_a_retry {
-        return Due::At(scheduled);
+    let mut next = scheduled;
+    if state.start_owes_a_run {
+        match after(now, attempt.ended, retry_wait(1, schedule.every, jitter)) {
+            Some(at) => next = next.min(at),
+            None => return Due::Now(Trigger::Schedule),
+        }
     }
-    match after(now, attempt.ended, retry_wait(state.consecutive_failures, schedule.every, jitter)) {
-        Some(retry) => Due::At(retry.min(scheduled)),
-        None => Due::Now(Trigger::Retry),
+    if attempt.worth_a_retry {
+        match after(now, attempt.ended, retry_wait(state.consecutive_failures, schedule.every, jitter)) {
+            Some(at) => next = next.min(at),
+            None => return Due::Now(Trigger::Retry),
+        }
     }
+    Due::At(next)
 }
 
 /// `base + wait` where that is still to come and `base` is credible; `None` where the time has come.

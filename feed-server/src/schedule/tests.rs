@@ -15,7 +15,13 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn fresh() -> ScheduleState {
-    ScheduleState { first_start: at(0), last_attempt: None, last_scheduled: None, consecutive_failures: 0 }
+    ScheduleState {
+        first_start: at(0),
+        last_attempt: None,
+        last_scheduled: None,
+        consecutive_failures: 0,
+        start_owes_a_run: false,
+    }
 }
 
 fn ran(started: i64, ended: i64, trigger: Trigger, reason: Option<Reason>) -> RunRecord {
@@ -45,7 +51,7 @@ fn the_first_run_waits_for_the_initial_delay_once() {
 
 #[test]
 fn a_success_waits_for_the_interval_from_its_start() {
-    let state = ScheduleState::from_runs(at(0), &[ran(100, 1_700, Trigger::Schedule, None)]);
+    let state = ScheduleState::from_runs(at(0), false, &[ran(100, 1_700, Trigger::Schedule, None)]);
     assert_eq!(due(at(1_700), &state, &schedule(), 0.0), Due::At(at(7_300)));
     assert_eq!(due(at(7_300), &state, &schedule(), 0.0), Due::Now(Trigger::Schedule));
 }
@@ -55,7 +61,7 @@ fn retries_grow_and_leave_the_schedule_where_it_was() {
     let mut runs = vec![ran(0, 10, Trigger::Schedule, Some(Reason::Connect))];
     let mut waits = vec![];
     for _ in 0..6 {
-        let state = ScheduleState::from_runs(at(0), &runs);
+        let state = ScheduleState::from_runs(at(0), false, &runs);
         let ended = runs[0].ended.unwrap();
         let Due::At(next) = due(ended, &state, &schedule(), 0.0) else { panic!("a retry must wait") };
         waits.push(next.duration_since(ended).as_secs());
@@ -65,22 +71,48 @@ fn retries_grow_and_leave_the_schedule_where_it_was() {
     }
     assert_eq!(waits, [60, 120, 240, 480, 960, 1_920]);
     // The seventh would be after the scheduled one, which comes in its place, at its time.
-    let state = ScheduleState::from_runs(at(0), &runs);
+    let state = ScheduleState::from_runs(at(0), false, &runs);
     assert_eq!(due(runs[0].ended.unwrap(), &state, &schedule(), 0.0), Due::At(at(7_200)));
     assert_eq!(due(at(7_200), &state, &schedule(), 0.0), Due::Now(Trigger::Schedule));
 }
 
 #[test]
 fn what_cannot_pass_by_itself_waits_for_the_schedule() {
-    let state = ScheduleState::from_runs(at(0), &[ran(0, 10, Trigger::Schedule, Some(Reason::TlsUntrusted))]);
+    let state = ScheduleState::from_runs(at(0), false, &[ran(0, 10, Trigger::Schedule, Some(Reason::TlsUntrusted))]);
     assert_eq!(due(at(10), &state, &schedule(), 0.0), Due::At(at(7_200)));
+}
+
+#[test]
+fn a_start_with_nothing_to_serve_owes_a_run_whatever_failed_before() {
+    for reason in [Reason::TlsUntrusted, Reason::Connect] {
+        let mut runs = vec![ran(0, 10, Trigger::Schedule, Some(reason))];
+        let started = ScheduleState::from_runs(at(0), true, &runs);
+        assert_eq!(due(at(3_600), &started, &schedule(), 0.0), Due::Now(Trigger::Schedule), "{reason}");
+        // A restart right after the failure waits as a first retry does, and so does every further one.
+        assert_eq!(due(at(11), &started, &schedule(), 0.0), Due::At(at(70)), "{reason}");
+        assert_eq!(due(at(11), &started, &schedule(), 1.0), Due::At(at(100)), "{reason}");
+        runs.insert(0, ran(70, 80, Trigger::Schedule, Some(reason)));
+        let restarted = ScheduleState::from_runs(at(0), true, &runs);
+        assert_eq!(due(at(81), &restarted, &schedule(), 0.0), Due::At(at(140)), "{reason}");
+    }
+    // What the start owed was tried: the schedule goes on from there.
+    let tried = [ran(3_600, 3_610, Trigger::Schedule, Some(Reason::TlsUntrusted))];
+    let state = ScheduleState::from_runs(at(0), false, &tried);
+    assert_eq!(due(at(3_610), &state, &schedule(), 0.0), Due::At(at(10_800)));
+}
+
+#[test]
+fn the_initial_delay_counts_also_where_a_start_owes_a_run() {
+    let state = ScheduleState { start_owes_a_run: true, ..fresh() };
+    assert_eq!(due(at(0), &state, &schedule(), 0.0), Due::At(at(90)));
+    assert_eq!(due(at(90), &state, &schedule(), 0.0), Due::Now(Trigger::Schedule));
 }
 
 #[test]
 fn failures_are_counted_back_to_the_last_success() {
     let failed = |start| ran(start, start + 1, Trigger::Retry, Some(Reason::Dns));
     let runs = [failed(300), failed(200), ran(100, 101, Trigger::Schedule, None), failed(50)];
-    let state = ScheduleState::from_runs(at(0), &runs);
+    let state = ScheduleState::from_runs(at(0), false, &runs);
     assert_eq!(state.consecutive_failures, 2);
     assert_eq!(state.last_scheduled, Some(at(100)));
 }
@@ -89,36 +121,36 @@ fn failures_are_counted_back_to_the_last_success() {
 fn an_unfinished_run_is_no_attempt() {
     let mut running = ran(100, 100, Trigger::Schedule, None);
     running.outcome = None;
-    assert_eq!(ScheduleState::from_runs(at(0), &[running]), fresh());
+    assert_eq!(ScheduleState::from_runs(at(0), false, &[running]), fresh());
 }
 
 #[test]
 fn a_clock_that_is_turned_back_does_not_stall() {
     let years = 20 * 31_536_000;
-    let state = ScheduleState::from_runs(at(0), &[ran(years, years + 10, Trigger::Schedule, None)]);
+    let state = ScheduleState::from_runs(at(0), false, &[ran(years, years + 10, Trigger::Schedule, None)]);
     assert_eq!(due(at(0), &state, &schedule(), 0.0), Due::Now(Trigger::Schedule));
     let never_ran = ScheduleState { first_start: at(years), ..fresh() };
     assert_eq!(due(at(0), &never_ran, &schedule(), 0.0), Due::Now(Trigger::Schedule));
     // A small step of NTP is no reason to run again.
-    let state = ScheduleState::from_runs(at(0), &[ran(100, 101, Trigger::Schedule, None)]);
+    let state = ScheduleState::from_runs(at(0), false, &[ran(100, 101, Trigger::Schedule, None)]);
     assert_eq!(due(at(98), &state, &schedule(), 0.0), Due::At(at(7_300)));
 }
 
 fn a_state() -> impl Strategy<Value = ScheduleState> {
     let second = -1_000_000_i64..1_000_000;
     let attempt = (second.clone(), 0_i64..100_000, any::<bool>());
-    (second.clone(), proptest::option::of(attempt), proptest::option::of(second), 0_u32..u32::MAX).prop_map(
-        |(first, attempt, scheduled, failures)| ScheduleState {
-            first_start: at(first),
-            last_attempt: attempt.map(|(started, lasted, worth_a_retry)| Attempt {
-                started: at(started),
-                ended: at(started + lasted),
-                worth_a_retry,
-            }),
-            last_scheduled: scheduled.map(at),
-            consecutive_failures: failures,
-        },
-    )
+    let kept = (second.clone(), proptest::option::of(attempt), proptest::option::of(second), 0_u32..u32::MAX);
+    (kept, any::<bool>()).prop_map(|((first, attempt, scheduled, failures), start_owes_a_run)| ScheduleState {
+        first_start: at(first),
+        last_attempt: attempt.map(|(started, lasted, worth_a_retry)| Attempt {
+            started: at(started),
+            ended: at(started + lasted),
+            worth_a_retry,
+        }),
+        last_scheduled: scheduled.map(at),
+        consecutive_failures: failures,
+        start_owes_a_run,
+    })
 }
 
 proptest! {
