@@ -15,7 +15,7 @@ use crate::durable::{self, Readers, StorageError};
 use crate::fetch::Http;
 use crate::lock::Lock;
 use crate::repository::{self, Location, RepositoryError, Side};
-use crate::settings::{Enrolment, read_token};
+use crate::settings::{CONFIG_NAME, Enrolment, Local, read_token};
 use crate::state::State;
 
 /// A root is some kilobytes; a larger file is another file (sigstore-tuf's own limit for roots).
@@ -78,28 +78,97 @@ pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Re
         state.hold = None;
         state.save(paths).map_err(failed)?;
     }
-    match &token {
-        Some(token) => durable::write(&paths.token(), token.secret().as_bytes(), Readers::OwnerOnly),
-        None => durable::remove_file(&paths.token()),
-    }
-    .map_err(failed)?;
+    let before = Enrolment::load(paths).map_err(failed)?;
+    let stored = match (&token, &before) {
+        (Some(token), _) => {
+            durable::write(&paths.token(), token.secret().as_bytes(), Readers::OwnerOnly).map_err(failed)?;
+            StoredToken::Given
+        }
+        (None, _) if !paths.token().exists() => StoredToken::None,
+        // It is this headend's there, and the server does not show it a second time.
+        (None, Some(before)) if before.server == arguments.server && before.id == id => StoredToken::Kept,
+        // Another server must not be shown it.
+        (None, _) => {
+            durable::remove_file(&paths.token()).map_err(failed)?;
+            StoredToken::Removed
+        }
+    };
+    let reports = local.config.headend.token_file.is_some() || paths.token().exists();
     durable::write(&paths.pinned_root(), &root, Readers::Anyone).map_err(failed)?;
     let enrolment = Enrolment { server: arguments.server, id, repository };
     enrolment.save(paths).map_err(failed)?;
 
+    let mut notes = Vec::new();
+    if let Some(before) = &before {
+        notes.push(format!(
+            "It was enrolled as {} with {} (repository {}).",
+            before.id, before.server, before.repository
+        ));
+    }
+    notes.extend(stored.note(reports).map(str::to_owned));
+    if repository == Side::Offline {
+        notes.push(
+            "The root is the offline repository's: this headend takes the metadata that bundles carry, and not the online \
+             repository (/repo)."
+                .to_owned(),
+        );
+    }
+    notes.extend(configuration_note(&local));
     let text = format!(
         "Enrolled as {} with {} (repository {repository}, root version {}, expires {}).\n{}Next: feed-client update",
         enrolment.id,
         enrolment.server,
         facts.version,
         facts.expires,
-        if token.is_some() { "" } else { "Without --token-file nothing is reported to the server.\n" },
+        notes.iter().map(|note| format!("{note}\n")).collect::<String>(),
     );
     let facts = json!({
         "server": enrolment.server, "id": enrolment.id, "repository": repository.path(),
-        "root": facts, "reports": token.is_some(),
+        "root": facts, "reports": reports, "replaced": before, "notes": notes,
     });
     print(global.json, &facts, &text)
+}
+
+/// What became of the token in the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StoredToken {
+    Given,
+    Kept,
+    Removed,
+    None,
+}
+
+impl StoredToken {
+    fn note(self, reports: bool) -> Option<&'static str> {
+        match self {
+            Self::Given => None,
+            Self::Kept => Some("The token stored before is kept, since server and id are the same."),
+            Self::Removed if reports => Some("The token stored before is removed: it was for another server or id."),
+            Self::Removed => Some(
+                "The token stored before is removed: it was for another server or id. Without --token-file nothing is \
+                 reported to the server.",
+            ),
+            Self::None if reports => None,
+            Self::None => Some("Without --token-file nothing is reported to the server."),
+        }
+    }
+}
+
+/// Enrolment does not store the configuration, and a command that does not read it fails at TLS at the latest.
+fn configuration_note(local: &Local) -> Option<String> {
+    let file = local.config_file.as_ref()?;
+    let usual = local.paths.data().join(CONFIG_NAME);
+    let same = match (file.canonicalize(), usual.canonicalize()) {
+        (Ok(file), Ok(usual)) => file == usual,
+        _ => false,
+    };
+    (!same).then(|| {
+        format!(
+            "Later commands need the same --config {} (or POSTURE_FEED_CLIENT_CONFIG), or the file as {}.",
+            file.display(),
+            usual.display()
+        )
+    })
 }
 
 /// The repository that the root opens. Where neither is, the reason is the one of the side that came further: a root of

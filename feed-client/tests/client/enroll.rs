@@ -17,6 +17,7 @@ fn it_keeps_whichever_repository_the_root_opens() {
         fs::write(&root, origin.root_file()).unwrap();
         let facts = world.ok(&["enroll", "--server", &world.server.url, "--root", text(&root), "--id", "vpn-1"]);
         assert_eq!(facts["repository"], side);
+        assert_eq!(facts["notes"].to_string().contains("not the online repository"), side == "offline", "{facts}");
         assert_eq!(facts["reports"], false);
         assert_eq!(world.ok(&["update"])["serial"], 1);
         assert!(world.reports().is_empty(), "nobody to report as");
@@ -68,6 +69,38 @@ fn a_root_is_needed_and_must_be_the_servers() {
 
     let (code, reason, _) = world.fails(&["update"]);
     assert_eq!((code, reason.as_str()), (2, "bad_request"));
+}
+
+#[test]
+fn enrolling_again_says_what_it_replaces_and_keeps_the_token_for_the_same_server_and_id() {
+    let world = World::enrolled();
+    let root = world.path("root.json");
+    let again = ["enroll", "--server", &world.server.url, "--root", text(&root), "--id"];
+    let again = |id: &str| world.ok(&[&again[..], &[id]].concat());
+    let facts = again("vpn-1");
+    assert_eq!(facts["replaced"]["id"], "vpn-1");
+    assert_eq!(facts["reports"], true);
+    assert!(facts["notes"].to_string().contains("is kept"), "{facts}");
+    assert_eq!(fs::read_to_string(world.data("token")).unwrap(), TOKEN);
+
+    let facts = again("vpn-2");
+    assert_eq!(facts["reports"], false);
+    assert!(facts["notes"].to_string().contains("is removed"), "{facts}");
+    assert!(!world.data("token").exists());
+}
+
+#[test]
+fn a_configuration_from_elsewhere_is_needed_later_too() {
+    let world = World::new();
+    let (root, elsewhere) = (world.path("root.json"), world.path("elsewhere.toml"));
+    fs::write(&elsewhere, "").unwrap();
+    world.configure("");
+    let usual = world.data("feed-client.toml");
+    for (config, noted) in [(&elsewhere, true), (&usual, false)] {
+        let facts =
+            world.ok(&["enroll", "--server", &world.server.url, "--root", text(&root), "--config", text(config)]);
+        assert_eq!(facts["notes"].to_string().contains("need the same --config"), noted, "{facts}");
+    }
 }
 
 #[test]
