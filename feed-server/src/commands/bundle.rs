@@ -3,15 +3,13 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use bundles::report::Failure;
-use bundles::{Reason, Serial};
+use bundles::Serial;
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Global;
 use super::door::Door;
 use super::output::{bytes, print, print_json};
-use crate::http::api::views::StatusView;
 
 /// Zips to carry.
 #[derive(Debug, Subcommand)]
@@ -20,8 +18,8 @@ pub enum Verb {
     Build {
         /// The release's number [default: the newest]
         serial: Option<Serial>,
-        /// For ISE; the only kind so far
-        #[arg(long, required = true)]
+        /// For ISE: the only kind so far, and so the default
+        #[arg(long)]
         ise: bool,
         /// Directory to write it to
         #[arg(long, value_name = "DIR", default_value = ".")]
@@ -38,7 +36,7 @@ pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
     let (path, size) = Door::with_published(global, async |door| {
         let serial = match serial {
             Some(serial) => serial,
-            None => newest(door).await?,
+            None => door.newest().await?,
         };
         std::fs::create_dir_all(&out).map_err(|error| super::door::cannot_write(&out, &error))?;
         let path = out.join(format!("posture-offline-{serial}.zip"));
@@ -60,12 +58,6 @@ pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
         return print_json(&serde_json::json!({ "path": path, "length": size }));
     }
     print(&format!("{} ({})\n", path.display(), bytes(size)))
-}
-
-async fn newest(door: &Door) -> anyhow::Result<Serial> {
-    let status: StatusView = door.get("/api/v1/status").await?;
-    let none = || Failure::new(Reason::NotFound, "there is no release yet; run `feed-server sync` first");
-    Ok(status.release.ok_or_else(none)?.serial)
 }
 
 fn bar() -> ProgressBar {

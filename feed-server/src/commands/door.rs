@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bundles::report::Failure;
-use bundles::{Reason, Reasoned as _};
+use bundles::{Reason, Reasoned as _, Serial};
 use reqwest::{Client, Method, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,6 +21,7 @@ use super::{Global, failed};
 use crate::app::{App, Opened};
 use crate::config::Config;
 use crate::control::{ControlSocket, SocketPath};
+use crate::http::api::views::StatusView;
 use crate::http::errors::Problem;
 use crate::http::server::Servers;
 use crate::{clock, jobs};
@@ -114,6 +115,22 @@ impl Door {
         let path = SocketPath::of(directory).map_err(|error| no_socket(directory, &error))?;
         let client = client(&path)?;
         Ok(Self { client, own: Some(Own { stop, runner, servers, socket }), _path: path })
+    }
+
+    /// Whether it leads to a server that runs, not to what the verb runs for itself.
+    #[must_use]
+    pub fn leads_to_server(&self) -> bool {
+        self.own.is_none()
+    }
+
+    /// The number of the newest release.
+    ///
+    /// # Errors
+    /// There is none; or as [`Self::get`].
+    pub async fn newest(&self) -> anyhow::Result<Serial> {
+        let status: StatusView = self.get("/api/v1/status").await?;
+        let none = || Failure::new(Reason::NotFound, "there is no release yet; run `feed-server sync` first");
+        Ok(status.release.ok_or_else(none)?.serial)
     }
 
     async fn close(self) {

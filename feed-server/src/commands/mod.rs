@@ -161,7 +161,10 @@ pub fn tell(error: &anyhow::Error, json: bool) {
     if json {
         eprintln!("{}", serde_json::to_string(&failure).unwrap_or_default());
     } else {
-        eprintln!("feed-server: {failure}");
+        // A configuration's mistakes are a line each.
+        for line in failure.to_string().lines() {
+            eprintln!("feed-server: {line}");
+        }
     }
 }
 

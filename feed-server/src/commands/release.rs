@@ -15,8 +15,8 @@ pub enum Verb {
     List,
     /// Show a release's components and files
     Show {
-        /// Its number
-        serial: Serial,
+        /// Its number [default: the newest]
+        serial: Option<Serial>,
     },
 }
 
@@ -32,8 +32,14 @@ pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
             if global.json { print_json(&releases) } else { list(&releases) }
         }
         Verb::Show { serial } => {
-            let path = format!("/api/v1/releases/{serial}");
-            let manifest: Manifest = Door::with(global, async |door| door.get(&path).await).await?;
+            let manifest: Manifest = Door::with(global, async |door| {
+                let serial = match serial {
+                    Some(serial) => serial,
+                    None => door.newest().await?,
+                };
+                door.get(&format!("/api/v1/releases/{serial}")).await
+            })
+            .await?;
             if global.json { print_json(&manifest) } else { show(&manifest) }
         }
     }

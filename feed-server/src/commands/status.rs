@@ -12,18 +12,25 @@ use crate::http::api::views::StatusView;
 /// # Errors
 /// There is no way to the data.
 pub async fn run(global: &Global) -> anyhow::Result<()> {
-    let status: StatusView = Door::with(global, async |door| door.get("/api/v1/status").await).await?;
-    if global.json { print_json(&status) } else { print(&text(&status)) }
+    let (status, is_running) =
+        Door::with(global, async |door| Ok((door.get::<StatusView>("/api/v1/status").await?, door.leads_to_server())))
+            .await?;
+    if global.json { print_json(&status) } else { print(&text(&status, is_running)) }
 }
 
-fn text(status: &StatusView) -> String {
+fn text(status: &StatusView, is_running: bool) -> String {
     let mut text = status.update_information.to_text(&TimeZone::system());
     let none = || "none".to_owned();
     let release = status.release.as_ref().map_or_else(
         || "none yet".to_owned(),
         |release| format!("{}, made {}", release.serial, local_time(release.created)),
     );
-    let mut lines = vec![("Release", release), ("Next run", status.next_run.map_or_else(none, local_time))];
+    let server = if is_running { "running" } else { "not running" };
+    let mut lines = vec![
+        ("Server", server.to_owned()),
+        ("Release", release),
+        ("Next run", status.next_run.map_or_else(none, local_time)),
+    ];
     if let Some(running) = &status.running {
         let done = format!("run {}, {} of {} files", running.run, running.files_done, running.entries);
         lines.push(("Running", done));

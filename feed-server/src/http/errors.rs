@@ -55,6 +55,13 @@ impl Problem {
         Self::new(Reason::NotFound, format!("there is no {what} here; check the address"))
     }
 
+    /// None of those that `feed-server {kind} list` shows is called that. The name is quoted: it is whatever a client sent.
+    #[must_use]
+    pub fn none_called(kind: &str, name: &str) -> Self {
+        let detail = format!("there is no {kind} {name:?}; `feed-server {kind} list` shows those that there are");
+        Self::new(Reason::NotFound, detail)
+    }
+
     /// The request cannot be understood.
     #[must_use]
     pub fn bad_request(detail: impl Into<String>) -> Self {

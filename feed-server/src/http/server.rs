@@ -11,7 +11,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App as Application, HttpServer, web};
 use bundles::{Reason, Reasoned};
-use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::task::JoinHandle;
 use url::Url;
@@ -56,7 +56,17 @@ pub enum ServerError {
         path: PathBuf,
         /// What is wrong with it.
         #[source]
-        source: rustls_pki_types::pem::Error,
+        source: pem::Error,
+    },
+    /// A PEM file holds something else.
+    #[error("{path} of [listen] {key}: there is no {what} in it; write the path of a PEM file that holds one")]
+    Lacks {
+        /// The file.
+        path: PathBuf,
+        /// The configuration's key that names it.
+        key: &'static str,
+        /// What it should hold.
+        what: &'static str,
     },
     /// Certificate and key do not serve.
     #[error("{certificate} and {key} of [listen] do not make a TLS server; check that they belong together")]
@@ -77,7 +87,7 @@ pub enum ServerError {
 impl Reasoned for ServerError {
     fn reason(&self) -> Reason {
         match self {
-            Self::Bind { .. } | Self::Pem { .. } | Self::Tls { .. } => Reason::BadRequest,
+            Self::Bind { .. } | Self::Pem { .. } | Self::Lacks { .. } | Self::Tls { .. } => Reason::BadRequest,
             Self::Start(_) => Reason::Internal,
         }
     }
@@ -134,14 +144,21 @@ pub fn bind(listen: &config::Listen) -> Result<Bound, ServerError> {
 /// # Errors
 /// The files are none, or do not belong together.
 pub fn tls(files: &config::Tls) -> Result<rustls::ServerConfig, ServerError> {
-    let pem = |path: &PathBuf| {
+    let unreadable = |path: &PathBuf| {
         let path = path.clone();
         move |source| ServerError::Pem { path, source }
     };
     let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect)
-        .map_err(pem(&files.certificate))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
+        .map_err(unreadable(&files.certificate))?;
+    let lacks = |path: &PathBuf, key, what| ServerError::Lacks { path: path.clone(), key, what };
+    if chain.is_empty() {
+        return Err(lacks(&files.certificate, "tls_certificate", "certificate"));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| match source {
+        pem::Error::NoItemsFound => lacks(&files.key, "tls_key", "private key"),
+        source => unreadable(&files.key)(source),
+    })?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])

@@ -24,6 +24,7 @@ fn every_mistake_in_a_configuration_is_told_at_once() {
         for mistake in ["server.toml:2: schedule.every", "server.toml:4: data.retain_releases", "nonsense"] {
             assert!(error.contains(mistake), "{verb}: {mistake} is not in {error}");
         }
+        assert!(error.lines().all(|line| line.starts_with("feed-server: ")), "{error}");
     }
     assert!(!site.data().exists());
 }
@@ -36,6 +37,17 @@ fn check_config_opens_the_files_that_it_names() {
     let (code, error) = site.fails(&["check-config"]);
     assert_eq!(code, 2, "{error}");
     assert!(error.contains("no.pem"), "{error}");
+    let chain = certs::lab::Chain::builder().loopback().build().unwrap();
+    for (file, key) in
+        [("cert.pem", "tls_key: there is no private key in it"), ("key.pem", "there is no certificate in it")]
+    {
+        let both = format!("tls_certificate = \"{file}\"\ntls_key = \"{file}\"\n");
+        let site = Site::new(&format!("[listen]\naddress = \"127.0.0.1:0\"\n{both}"));
+        std::fs::write(site.path().join("cert.pem"), chain.presented_pem()).unwrap();
+        std::fs::write(site.path().join("key.pem"), chain.leaf_key_pem()).unwrap();
+        let (code, error) = site.fails(&["check-config"]);
+        assert!(code == 2 && error.contains(key), "{error}");
+    }
 }
 
 #[test]
@@ -69,7 +81,10 @@ fn verbs_do_the_same_with_and_without_a_server() {
         let headends: Value = serde_json::from_str(&site.prints(&["headend", "list", "--json"])).unwrap();
         assert_eq!((&headends[0]["id"], &headends[0]["state"]), (&"branch-7".into(), &"silent".into()));
         site.prints(&["headend", "remove", "branch-7"]);
-        assert_eq!(site.fails(&["headend", "remove", "branch-7"]).0, 13);
+        let (code, error) = site.fails(&["headend", "remove", "branch-7"]);
+        assert!(code == 13 && error.contains("no headend \"branch-7\"") && error.contains("headend list"), "{error}");
+        let (code, error) = site.fails(&["token", "revoke", "nobody"]);
+        assert!(code == 13 && error.contains("no token \"nobody\""), "{error}");
         assert_eq!(site.fails(&["headend", "remove", "../tokens"]).0, 13);
 
         site.prints(&["token", "add", "ops", "--scope", "operate"]);
@@ -79,7 +94,13 @@ fn verbs_do_the_same_with_and_without_a_server() {
 
         assert_eq!(site.prints(&["release", "list", "--json"]).trim(), "[]");
         assert_eq!(site.fails(&["release", "show", "1"]).0, 13);
-        assert_eq!(site.fails(&["bundle", "build", "--ise"]).0, 13);
+        for newest in [&["release", "show"][..], &["bundle", "build"], &["bundle", "build", "--ise"]] {
+            let (code, error) = site.fails(newest);
+            assert!(code == 13 && error.contains("there is no release yet"), "{newest:?}: {error}");
+        }
+        let status = site.prints(&["status"]);
+        let server = status.lines().find_map(|line| line.strip_prefix("Server ")).unwrap().trim();
+        assert_eq!(server, if with_server { "running" } else { "not running" });
         assert!(!site.data().join("token").exists());
     }
 }

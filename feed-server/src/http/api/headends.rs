@@ -31,8 +31,10 @@ pub async fn list(_: Allowed<Read>, app: web::Data<App>) -> Answer {
     )
 )]
 pub async fn get(_: Allowed<Read>, app: web::Data<App>, id: web::Path<String>) -> Answer {
-    let view = web::block(move || views(&app, Some(&id))).await??.pop();
-    view.map(|view| HttpResponse::Ok().json(view)).ok_or_else(|| Problem::not_found("such headend"))
+    let id = id.into_inner();
+    let wanted = id.clone();
+    let view = web::block(move || views(&app, Some(&wanted))).await??.pop();
+    view.map(|view| HttpResponse::Ok().json(view)).ok_or_else(|| Problem::none_called("headend", &id))
 }
 
 /// Adds a headend and shows its token this once.
@@ -80,7 +82,7 @@ pub async fn remove(caller: Allowed<Admin>, app: web::Data<App>, id: web::Path<S
     let id = id.into_inner();
     let gone = id.clone();
     if !web::block(move || app.change(|store| store.remove_headend(&gone))).await?? {
-        return Err(Problem::not_found("such headend"));
+        return Err(Problem::none_called("headend", &id));
     }
     tracing::info!(headend = id, by = caller.who, "removed a headend");
     Ok(HttpResponse::NoContent().finish())

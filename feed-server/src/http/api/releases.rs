@@ -1,7 +1,7 @@
 //! `/api/v1/releases`: what there is to run.
 
 use actix_web::{HttpResponse, web};
-use bundles::Serial;
+use bundles::{Reason, Serial};
 
 use super::views::ReleaseSummary;
 use crate::app::App;
@@ -31,6 +31,9 @@ pub async fn list(_: Allowed<Read>, app: web::Data<App>) -> Answer {
 pub async fn get(_: Allowed<Read>, app: web::Data<App>, serial: web::Path<Serial>) -> Answer {
     let serial = serial.into_inner();
     let release = web::block(move || app.store.release(serial)).await??;
-    let release = release.ok_or_else(|| Problem::not_found(format!("release {serial}")))?;
+    let release = release.ok_or_else(|| {
+        let detail = format!("there is no release {serial}; `feed-server release list` shows those that are retained");
+        Problem::new(Reason::NotFound, detail)
+    })?;
     Ok(HttpResponse::Ok().json(release.manifest))
 }

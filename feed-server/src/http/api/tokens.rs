@@ -70,7 +70,7 @@ pub async fn revoke(caller: Allowed<Admin>, app: web::Data<App>, name: web::Path
     let name = name.into_inner();
     let gone = name.clone();
     if !web::block(move || app.change(|store| store.remove_token(&gone))).await?? {
-        return Err(Problem::not_found("such token"));
+        return Err(Problem::none_called("token", &name));
     }
     tracing::info!(token = name, by = caller.who, "revoked a token");
     Ok(HttpResponse::NoContent().finish())
