@@ -35,6 +35,8 @@ pub struct State {
     pub last_success: Option<Timestamp>,
     /// Why the last attempt failed; absent where it succeeded.
     pub last_failure: Option<Failure>,
+    /// Why the server did not take the last report; absent where it did, and where none is made.
+    pub last_report_failure: Option<Failure>,
     /// Failed attempts in a row.
     pub failures_in_a_row: u32,
     /// When `feed-client run` polls next.
@@ -88,6 +90,7 @@ impl Default for State {
             last_attempt: None,
             last_success: None,
             last_failure: None,
+            last_report_failure: None,
             failures_in_a_row: 0,
             next_poll: None,
             poll_total: BTreeMap::new(),

@@ -137,7 +137,7 @@ impl Updater<'_> {
         let result = attempt.run_back(asked).await;
         attempt.state.running_since = None;
         let saved = attempt.state.save(&self.settings.paths);
-        self.tell(&attempt.state).await;
+        self.tell(&mut attempt.state).await;
         let outcome = result?;
         saved?;
         Ok(outcome)
@@ -206,7 +206,7 @@ impl Updater<'_> {
     }
 
     /// Metrics and report: neither can make an attempt fail, nor a failed one worse.
-    async fn tell(&self, state: &State) {
+    async fn tell(&self, state: &mut State) {
         let running = apply::running(&self.settings.paths).ok().flatten();
         if let Some(textfile) = &self.settings.config.metrics.textfile {
             let text = metrics::render(state, running.as_ref(), &self.settings.rhythm);
@@ -214,7 +214,14 @@ impl Updater<'_> {
                 tracing::warn!("metrics were not written: {}", error.whole_message());
             }
         }
-        self.report(state, running.as_ref()).await;
+        let refused = self.report(state, running.as_ref()).await.err();
+        // Most attempts end without this second write.
+        if state.last_report_failure != refused {
+            state.last_report_failure = refused;
+            if let Err(error) = state.save(&self.settings.paths) {
+                tracing::warn!("how the report went was not noted: {}", error.whole_message());
+            }
+        }
     }
 
     /// An attempt that cannot even begin, on a full or read-only disk mostly, leaves no trace here: all the more the
@@ -230,12 +237,14 @@ impl Updater<'_> {
             last_failure: Some(Failure::of(error)),
             ..State::load(paths).unwrap_or_default()
         };
-        self.report(&state, apply::running(paths).ok().flatten().as_ref()).await;
+        // There may be nowhere to note how this went; the log has it.
+        let _ = self.report(&state, apply::running(paths).ok().flatten().as_ref()).await;
     }
 
-    async fn report(&self, state: &State, running: Option<&Manifest>) {
-        if let Err(error) = report::send(self.settings, state, running).await {
+    async fn report(&self, state: &State, running: Option<&Manifest>) -> Result<(), Failure> {
+        report::send(self.settings, state, running).await.map_err(|error| {
             tracing::warn!(reason = error.reason().as_str(), "no report was made: {}", error.whole_message());
-        }
+            Failure::of(&error)
+        })
     }
 }

@@ -1,10 +1,11 @@
 //! `feed-client status`
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
-use bundles::Serial;
 use bundles::report::Failure;
 use bundles::update_information::{LastStatus, UpdateInformation};
+use bundles::{Reason, Serial};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -20,6 +21,7 @@ use crate::state::{Hold, HoldReason, State};
 /// Everything that `status` says.
 #[derive(Debug, Serialize)]
 struct Facts {
+    data_directory: PathBuf,
     #[serde(flatten)]
     information: UpdateInformation,
     serial: Option<Serial>,
@@ -31,6 +33,7 @@ struct Facts {
     repository: Option<&'static str>,
     root: Option<RootFacts>,
     next_poll: Option<Timestamp>,
+    last_report_failure: Option<Failure>,
 }
 
 pub(super) fn status(global: &Global) -> Result<(), Failure> {
@@ -45,19 +48,44 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
         (None, Some(at)) => LastStatus::Successful { at },
         (Some(failure), Some(at)) => LastStatus::Failed { at, failure: failure.clone() },
     };
+    let releases = apply::releases(paths).map_err(failed)?;
+    let empty = local.enrolment.is_none() && releases.is_empty() && !paths.state().exists();
+    if empty {
+        let what = format!(
+            "not enrolled: nothing of a headend is in {}; run `feed-client enroll --server URL --root FILE`, or give its \
+             data directory with --data",
+            shown(paths.data()).display()
+        );
+        return Err(Failure::new(Reason::NotFound, what));
+    }
     let facts = Facts {
+        data_directory: shown(paths.data()),
         information: UpdateInformation::new(state.last_success, last_status, running.as_ref()),
         serial: running.map(|manifest| manifest.serial),
         highest_serial_seen: state.highest_serial,
-        releases: apply::releases(paths).map_err(failed)?,
+        releases,
         held: state.hold,
         server: local.server().cloned(),
         headend: local.config.headend.id.clone().or_else(|| local.enrolment.as_ref().map(|e| e.id.clone())),
         repository: local.enrolment.as_ref().map(|enrolment| enrolment.repository.path()),
         root: state.root,
         next_poll: state.next_poll,
+        last_report_failure: state.last_report_failure,
     };
     print(global.json, &facts, &text(&facts, &TimeZone::system()))
+}
+
+/// `./feed-client-data` says little to somebody who stands in another directory than they think.
+fn shown(directory: &Path) -> PathBuf {
+    std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned())
+}
+
+/// Whether the server said no, or nothing came through to it.
+fn report_line(failure: &Failure) -> String {
+    let answered =
+        matches!(failure.reason, Reason::Unauthorized | Reason::NotFound | Reason::RateLimited | Reason::HttpStatus);
+    let how = if answered { "refused" } else { "failed" };
+    format!("{how} ({}): {}", failure.reason, failure.message)
 }
 
 fn text(facts: &Facts, zone: &TimeZone) -> String {
@@ -86,9 +114,13 @@ fn text(facts: &Facts, zone: &TimeZone) -> String {
         ("Server", server.or_else(|| Some("not enrolled; run `feed-client enroll`".to_owned()))),
         ("Repository root", root),
         ("Next poll", facts.next_poll.map(time)),
+        ("Data directory", Some(facts.data_directory.display().to_string())),
     ] {
         // Writing to a String does not fail.
         let _ = writeln!(text, "{label:<16}  {}", value.unwrap_or_else(none));
+    }
+    if let Some(failure) = &facts.last_report_failure {
+        let _ = writeln!(text, "{:<16}  {}", "Last report", report_line(failure));
     }
     text
 }
@@ -100,6 +132,7 @@ mod tests {
     #[test]
     fn before_anything_happened_every_line_is_there() {
         let facts = Facts {
+            data_directory: PathBuf::from("/somewhere"),
             information: UpdateInformation::new(None, LastStatus::None, None),
             serial: None,
             highest_serial_seen: None,
@@ -110,11 +143,14 @@ mod tests {
             repository: None,
             root: None,
             next_poll: None,
+            last_report_failure: Some(Failure::new(Reason::Unauthorized, "another token")),
         };
         let text = text(&facts, &TimeZone::UTC);
         assert!(text.contains("No Update since Installation"));
         assert!(text.contains("Cisco conditions version"));
         assert!(text.contains("not enrolled"));
+        assert!(text.contains("Data directory    /somewhere"));
+        assert!(text.contains("Last report       refused (unauthorized): another token"));
         let json = serde_json::to_value(&facts).unwrap();
         assert_eq!(json["last_status"]["status"], "none");
         assert_eq!(json["serial"], serde_json::Value::Null);

@@ -7,7 +7,7 @@ use std::path::Path;
 use bundles::{Component, Reason};
 
 use crate::origin::{Payload, Release};
-use crate::world::{World, release};
+use crate::world::{World, release, text};
 
 fn fetched_payloads(world: &World) -> Vec<String> {
     let requests = world.server.take_requests();
@@ -78,6 +78,29 @@ fn status_says_what_runs() {
     let text = String::from_utf8(world.run(&["status"]).stdout).unwrap();
     assert!(text.contains("Cisco AV/AS support chart version for Linux    33.0.0.0\n"), "{text}");
     assert!(text.contains("Release number    1\n"), "{text}");
+}
+
+#[test]
+fn a_report_that_the_server_does_not_take_is_in_status_until_it_takes_one() {
+    let world = World::enrolled();
+    world.server.break_at("/report", crate::server::Fault::Status(401));
+    world.ok(&["update"]);
+    let status = world.ok(&["status"]);
+    assert_eq!(status["last_report_failure"]["reason"], "unauthorized");
+    assert_eq!(status["last_status"]["status"], "successful", "the update itself went well");
+    let text = String::from_utf8(world.run(&["status"]).stdout).unwrap();
+    assert!(text.contains("Last report       refused (unauthorized): "), "{text}");
+    world.server.mend();
+    world.ok(&["update"]);
+    assert_eq!(world.ok(&["status"])["last_report_failure"], serde_json::Value::Null);
+}
+
+#[test]
+fn status_where_nothing_is_says_where_it_looked() {
+    let world = World::new();
+    let (code, reason, message) = world.fails(&["status"]);
+    assert_eq!((code, reason.as_str()), (13, "not_found"));
+    assert!(message.contains("not enrolled") && message.contains(text(&world.path("data"))), "{message}");
 }
 
 #[test]
