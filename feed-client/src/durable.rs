@@ -10,7 +10,7 @@ use bundles::{Reason, Reasoned};
 
 /// A file or directory that could not be read, written or changed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {act} {}; check {} there", path.display(), what_to_check(act))]
+#[error("cannot {act} {}; check {}", path.display(), what_to_check(act))]
 pub struct StorageError {
     /// What was being done, as a verb.
     pub act: &'static str,
@@ -24,7 +24,7 @@ pub struct StorageError {
 /// Reading takes no space.
 fn what_to_check(act: &str) -> &'static str {
     let reads = ["read", "list", "look at"].iter().any(|word| act.starts_with(word));
-    if reads { "that it is there, and permissions" } else { "free space and permissions" }
+    if reads { "that it is there, and its permissions" } else { "free space and permissions there" }
 }
 
 impl StorageError {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bundles::{Reason, Reasoned};
 use certs::TlsFailure;
+use indicatif::HumanBytes;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Response, StatusCode};
 use url::Url;
@@ -193,7 +194,8 @@ pub enum FetchError {
     },
     /// Trickling.
     #[error(
-        "the answer for {url} came slower than {SLOWEST_BYTES_PER_SECOND} bytes a second and was given up; try again, or check the line"
+        "the answer for {url} came slower than {} a second and was given up; try again, or check the line",
+        HumanBytes(SLOWEST_BYTES_PER_SECOND)
     )]
     TooSlow {
         /// The URL.
@@ -234,7 +236,8 @@ pub enum FetchError {
     },
     /// More than there should be.
     #[error(
-        "the answer for {url} exceeds {limit} bytes, the most there should be; the server or something before it is wrong"
+        "the answer for {url} exceeds {}, the most there should be; the server or something before it is wrong",
+        HumanBytes(*limit)
     )]
     TooLarge {
         /// The URL.

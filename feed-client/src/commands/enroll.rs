@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bundles::report::Failure;
 use bundles::{Reason, Reasoned as _};
 use clap::Args;
+use indicatif::HumanBytes;
 use serde_json::json;
 use url::Url;
 
@@ -57,9 +58,10 @@ pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Re
     let root = durable::read_given("read", &root_file, MAX_ROOT_BYTES).map_err(failed)?;
     if root.len() > MAX_ROOT_BYTES {
         let what = format!(
-            "{} has more than {MAX_ROOT_BYTES} bytes and is no root file; give the one that `feed-server keys export-root` \
+            "{} has more than {} and is no root file; give the one that `feed-server keys export-root` \
              wrote",
-            root_file.display()
+            root_file.display(),
+            HumanBytes(MAX_ROOT_BYTES as u64)
         );
         return Err(Failure::new(Reason::BadRequest, what));
     }
