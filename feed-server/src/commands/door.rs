@@ -92,9 +92,17 @@ impl Door {
                 let path = SocketPath::of(&directory).map_err(|error| no_socket(&directory, &error))?;
                 return Ok(Self { client: client(&path)?, own: None, _path: path });
             }
-            match absent {
-                Absent::IsRefused => refuse_absent(&directory)?,
-                Absent::IsMade => {}
+            let refused = match absent {
+                Absent::IsRefused => refuse_absent(&directory),
+                Absent::IsMade => Ok(()),
+            };
+            if let Err(failure) = refused {
+                // A server that starts here for the first time takes the lock before it makes the keys.
+                if crate::store::was_locked(&directory) && Instant::now() < deadline {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                    continue;
+                }
+                return Err(failure.into());
             }
             match open_app(config.clone(), None, start).await {
                 Ok(app) => return Self::open_own(&directory, app),

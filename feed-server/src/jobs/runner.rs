@@ -55,7 +55,7 @@ pub async fn scheduled(app: Arc<App>, mut recent: VecDeque<RunRecord>, stop: Can
                 Due::At(at) => {
                     app.runs.set_next_due(Some(at));
                     if !std::mem::replace(&mut is_told, true) {
-                        tracing::info!("next run at {at}; `feed-server sync` does it now");
+                        tracing::info!("next run at {at:.0}; `feed-server sync` does it now");
                     }
                 }
                 Due::Now(trigger) => failed_to_begin = start(&app, trigger),

@@ -15,7 +15,7 @@ mod space;
 mod tests;
 mod typed;
 
-pub use open::{SCHEMA, Store};
+pub use open::{SCHEMA, Store, was_locked};
 pub use space::{Usage, free_bytes};
 pub use typed::{KEPT_RUNS, RunFacts};
 

@@ -135,6 +135,12 @@ pub(super) fn open_catalog(data_dir: &Path) -> Result<SledCatalog, StoreError> {
     Ok(catalog)
 }
 
+/// Whether a process ever began to open a data directory.
+#[must_use]
+pub fn was_locked(data_dir: &Path) -> bool {
+    data_dir.join(LOCK).exists()
+}
+
 /// The kernel lets go of the lock when the process ends, however it ends.
 fn lock(data_dir: &Path) -> Result<File, StoreError> {
     let path = data_dir.join(LOCK);

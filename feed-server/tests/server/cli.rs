@@ -145,6 +145,17 @@ fn only_serve_and_sync_make_a_mirror() {
 }
 
 #[test]
+fn verbs_wait_for_a_server_that_starts_for_the_first_time() {
+    let mut site = Site::new(NO_FETCHING);
+    std::fs::create_dir(site.data()).unwrap();
+    std::fs::write(site.data().join("lock"), "").unwrap();
+    let waiting = site.spawn(&["status"]);
+    site.serve();
+    let output = waiting.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn the_environment_says_where_the_mirror_is() {
     let site = Site::made("");
     let mut status = site.bare(&["status", "--json"]);

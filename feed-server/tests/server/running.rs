@@ -103,6 +103,11 @@ impl Site {
         self.command(arguments).output().unwrap()
     }
 
+    /// Begins a verb.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     /// What a verb that must succeed prints.
     pub(crate) fn prints(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
