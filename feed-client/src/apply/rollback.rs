@@ -13,7 +13,12 @@ pub fn choose(asked: Option<Serial>, current: Option<Serial>, here: &[Serial]) -
         return older.copied().ok_or(RollbackError::NothingOlder { current });
     };
     if asked != current && !here.contains(&asked) {
-        return Err(RollbackError::NotHere { asked, here: list(here) });
+        let here = list(here);
+        return Err(if asked > current {
+            RollbackError::Newer { asked, here }
+        } else {
+            RollbackError::NotHere { asked, here }
+        });
     }
     if asked < current { Ok(asked) } else { Err(RollbackError::NotOlder { asked, current }) }
 }
@@ -42,6 +47,14 @@ pub enum RollbackError {
         /// The one that runs.
         current: Serial,
     },
+    /// Not here, and no going back either way: like [`Self::NotOlder`] a mistake in what was asked for.
+    #[error("there is no release {asked} here; there are: {here}")]
+    Newer {
+        /// The one asked for.
+        asked: Serial,
+        /// Those that are here.
+        here: String,
+    },
     /// Not here any more.
     #[error("there is no release {asked} here; there are: {here}")]
     NotHere {
@@ -56,7 +69,7 @@ impl Reasoned for RollbackError {
     fn reason(&self) -> Reason {
         match self {
             Self::NothingRuns | Self::NothingOlder { .. } | Self::NotHere { .. } => Reason::NotFound,
-            Self::NotOlder { .. } => Reason::BadRequest,
+            Self::NotOlder { .. } | Self::Newer { .. } => Reason::BadRequest,
         }
     }
 }
@@ -77,10 +90,12 @@ mod tests {
             (Some(3), Some(5), Reason::NotFound),
             (Some(5), Some(5), Reason::BadRequest),
             (Some(9), Some(5), Reason::BadRequest),
-            (Some(99), Some(5), Reason::NotFound),
+            (Some(99), Some(5), Reason::BadRequest),
         ] {
             let error = choose(asked.map(serial), current.map(serial), &here).unwrap_err();
             assert_eq!(error.reason(), reason, "{asked:?} {current:?}");
         }
+        let error = choose(Some(serial(99)), Some(serial(5)), &here).unwrap_err();
+        assert_eq!(error.to_string(), "there is no release 99 here; there are: 2, 4, 5, 9");
     }
 }
