@@ -44,6 +44,17 @@ impl Enrolment {
         serde_json::from_slice(&bytes).map(Some).map_err(|source| SettingsError::Enrolment { path, source })
     }
 
+    /// Reads it for whoever is about to replace it: a damaged one counts as none.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn load_to_replace(paths: &Paths) -> Result<Option<Self>, SettingsError> {
+        match Self::load(paths) {
+            Err(SettingsError::Enrolment { .. }) => Ok(None),
+            loaded => loaded,
+        }
+    }
+
     /// Writes it durably.
     ///
     /// # Errors
@@ -74,11 +85,27 @@ impl Local {
     /// # Errors
     /// A configuration that was asked for is not there, either has mistakes, or cannot be read.
     pub fn load(config: Option<&Path>, data: &Path) -> Result<Self, SettingsError> {
+        Self::load_with(config, data, Enrolment::load)
+    }
+
+    /// The same for enrolling, which mends a damaged enrolment.
+    ///
+    /// # Errors
+    /// As [`Local::load`], but for the enrolment's damage.
+    pub fn load_to_enroll(config: Option<&Path>, data: &Path) -> Result<Self, SettingsError> {
+        Self::load_with(config, data, Enrolment::load_to_replace)
+    }
+
+    fn load_with(
+        config: Option<&Path>,
+        data: &Path,
+        enrolment: impl FnOnce(&Paths) -> Result<Option<Enrolment>, SettingsError>,
+    ) -> Result<Self, SettingsError> {
         let usual = data.join(CONFIG_NAME);
         let config_file = config.map(Path::to_owned).or_else(|| usual.is_file().then_some(usual));
         let config = config_file.as_deref().map(Config::load).transpose()?.unwrap_or_default();
         let paths = Paths::new(data, config.apply.directory.as_deref());
-        let enrolment = Enrolment::load(&paths)?;
+        let enrolment = enrolment(&paths)?;
         Ok(Self { config, config_file, paths, enrolment })
     }
 

@@ -67,7 +67,7 @@ pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Re
     }
     let facts = repository::check_root(&root).map_err(failed)?;
 
-    let local = global.local()?;
+    let local = Local::load_to_enroll(global.config.as_deref(), &global.data).map_err(failed)?;
     let paths = &local.paths;
     let http = local.http().map_err(failed)?;
     let repository = find_repository(&http, &arguments.server, &root, edge).await?;
@@ -80,7 +80,7 @@ pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Re
         state.hold = None;
         state.save(paths).map_err(failed)?;
     }
-    let before = Enrolment::load(paths).map_err(failed)?;
+    let before = Enrolment::load_to_replace(paths).map_err(failed)?;
     let stored = match (&token, &before) {
         (Some(token), _) => {
             durable::write(&paths.token(), token.secret().as_bytes(), Readers::OwnerOnly).map_err(failed)?;

@@ -35,6 +35,18 @@ fn it_keeps_whichever_repository_the_root_opens() {
 }
 
 #[test]
+fn a_damaged_enrolment_is_mended_by_enrolling_again() {
+    let world = World::enrolled();
+    fs::write(world.data("enrolment.json"), "{").unwrap();
+    let (code, _, message) = world.fails(&["update"]);
+    assert_eq!(code, 15);
+    assert!(message.contains("run `feed-client enroll` again"), "{message}");
+    let root = world.path("root.json");
+    world.ok(&["enroll", "--server", &world.server.url, "--root", text(&root), "--id", "vpn-1"]);
+    assert_eq!(world.ok(&["update"])["serial"], 1);
+}
+
+#[test]
 fn the_token_is_its_owners_alone() {
     let world = World::enrolled();
     let token = world.data("token");
