@@ -82,11 +82,7 @@ impl Headend {
     #[must_use]
     pub fn invocation<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Invocation {
         let invocation = Invocation::new(&self.program).args([OsStr::new("--data"), self.data().as_os_str()]);
-        let invocation = invocation.args(arguments);
-        match &self.crash_at {
-            Some(point) => invocation.env(super::CRASH_AT, point),
-            None => invocation,
-        }
+        invocation.args(arguments).crashing_at(self.crash_at.as_deref())
     }
 
     /// Runs a command of `feed-client` to its end.

@@ -37,9 +37,6 @@ pub use wait::{DEADLINE, wait_for, wait_until};
 
 use crate::lab::{LabBuilder, LabUpstream};
 
-/// The variable that makes both programs die at a point (debug builds only).
-const CRASH_AT: &str = "POSTURE_FEED_CRASH_AT";
-
 /// What a world is to be; see [`World::builder`].
 #[derive(Debug)]
 pub struct WorldBuilder {

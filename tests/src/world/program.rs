@@ -12,6 +12,9 @@ use serde::de::DeserializeOwned;
 
 use super::wait::{DEADLINE, wait_for};
 
+/// The variable that makes both programs die at a point (debug builds only).
+const CRASH_AT: &str = "POSTURE_FEED_CRASH_AT";
+
 /// How much of a log an error repeats.
 const TAIL: usize = 4_000;
 
@@ -42,6 +45,15 @@ impl Invocation {
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
+    }
+
+    /// Lets it die at a crash point, where one is given.
+    #[must_use]
+    pub(super) fn crashing_at(self, point: Option<&str>) -> Self {
+        match point {
+            Some(point) => self.env(CRASH_AT, point),
+            None => self,
+        }
     }
 
     fn command(&self) -> Command {

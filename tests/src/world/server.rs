@@ -12,10 +12,10 @@ use serde::Deserialize;
 use toml::{Table, Value};
 use url::Url;
 
+use super::World;
 use super::metrics::Metrics;
 use super::program::{Invocation, Output};
 use super::wait::{DEADLINE, wait_for, wait_until};
-use super::{CRASH_AT, World};
 
 /// The upstream's root certificate, beside the configuration.
 pub(super) const CA: &str = "lab-ca.pem";
@@ -92,13 +92,10 @@ impl World {
     /// `feed-server` on this world's configuration with these arguments, for tests that add to it.
     #[must_use]
     pub fn invocation<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Invocation {
-        let invocation = Invocation::new(&self.binaries.feed_server)
+        Invocation::new(&self.binaries.feed_server)
             .args([OsStr::new("--config"), self.config().as_os_str()])
-            .args(arguments);
-        match &self.crash_at {
-            Some(point) => invocation.env(CRASH_AT, point),
-            None => invocation,
-        }
+            .args(arguments)
+            .crashing_at(self.crash_at.as_deref())
     }
 
     /// Runs a command of `feed-server` to its end.
