@@ -6,7 +6,11 @@
 
 mod charts;
 mod conditions;
+mod dialect;
 mod edition;
+pub mod hostile;
+mod offline;
+mod origin;
 mod pack;
 mod rng;
 
@@ -15,21 +19,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use sha2::Digest as _;
 use url::Url;
 
-use crate::{Component, Digest, FileName};
+use crate::{Component, FileName};
 
+pub use self::dialect::{Dialect, UnknownDialect};
 pub use self::edition::Edition;
-
-/// How an index is written. The real one's schema is not public, so readers are tried on two unlike each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Dialect {
-    /// Everything in attributes, absolute URLs, SHA-256.
-    Attributes,
-    /// Child elements, relative names, MD5, upper-case names in a namespace.
-    Elements,
-}
+pub use self::offline::ZipShape;
+pub use self::origin::{Origin, Release, bundle_of};
 
 /// What a feed is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,39 +125,8 @@ impl Feed {
             let version = self.edition.versions.get(component)?;
             Some((component, version, name, self.files.get(name)?))
         });
-        let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-        match self.dialect {
-            Dialect::Attributes => {
-                xml.push_str("<postureUpdate schemaVersion=\"2\" publisher=\"Posture Feed lab\">\n");
-                for (component, version, name, bytes) in rows {
-                    let url = base.join(name.as_str()).map_or_else(|_| name.to_string(), String::from);
-                    let (sha256, size) = (Digest::of(bytes), bytes.len());
-                    let label = component.label().unwrap_or("posture data");
-                    xml.push_str(&format!(
-                        "  <file name=\"{}\" type=\"{component}\" version=\"{version}\" url=\"{}\" sha256=\"{sha256}\" size=\"{size}\"/>\n",
-                        quick_xml::escape::escape(label),
-                        quick_xml::escape::escape(url),
-                    ));
-                }
-                xml.push_str("</postureUpdate>\n");
-            }
-            Dialect::Elements => {
-                xml.push_str(
-                    "<pf:Feed xmlns:pf=\"urn:x-posture-feed:lab\">\n  <pf:Title>Posture Feed lab</pf:Title>\n",
-                );
-                for (component, version, name, bytes) in rows {
-                    let md5 = hex::encode(md5::Md5::digest(bytes));
-                    let size = bytes.len();
-                    xml.push_str(&format!(
-                        "  <pf:Component>\n    <pf:ID>{component}</pf:ID>\n    <pf:Version>{version}</pf:Version>\n    \
-                         <pf:File>{name}</pf:File>\n    <pf:Checksum>md5:{md5}</pf:Checksum>\n    <pf:FileSize>{size}</pf:FileSize>\n  \
-                         </pf:Component>\n"
-                    ));
-                }
-                xml.push_str("</pf:Feed>\n");
-            }
-        }
-        xml.into_bytes()
+        let rows = rows.map(|(component, version, name, bytes)| dialect::Row { component, version, name, bytes });
+        self.dialect.write(&rows.collect::<Vec<_>>(), base)
     }
 }
 

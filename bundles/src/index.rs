@@ -7,6 +7,9 @@
 //! nothing nearer tells the component, its version where all entries within are of one component. A root's `version` is
 //! mostly the format's, so it counts only beside locators of one component.
 //!
+//! Where no entry is found, and for lists of locators beside entries, `fallback` takes the locators by themselves, so that
+//! a feed of a dialect that nobody foresaw is mirrored all the same; [`Index::reading`] tells.
+//!
 //! Everything that looks like a URL, a version or a digest and was not used is listed, so that a feed of a shape that
 //! nobody foresaw shows itself in `feed-server inspect`.
 //!
@@ -15,6 +18,7 @@
 mod collect;
 mod decode;
 mod error;
+mod fallback;
 mod merge;
 mod patterns;
 mod scan;
@@ -26,6 +30,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 use encoding_rs::UTF_8;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use self::collect::Collector;
@@ -33,11 +38,46 @@ use self::scan::{Place, PlaceKind};
 use crate::{Checksum, Component, FileName, Limits, Version};
 
 pub use self::error::IndexError;
-pub use self::patterns::{Hints, PatternError, Patterns};
+pub use self::patterns::{Decision, Hints, PatternError, Patterns, stem};
+
+/// How far an index was understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading {
+    /// Every archive that it names is an entry, with what stands beside it.
+    Entries,
+    /// Besides entries there are lists of archives, of which nothing but the locators is known.
+    Partly,
+    /// Nothing is known but the locators, found wherever they stand: the dialect is unknown.
+    LocatorsOnly,
+}
+
+impl Reading {
+    /// One word for logs and tables, as in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Entries => "entries",
+            Self::Partly => "partly",
+            Self::LocatorsOnly => "locators_only",
+        }
+    }
+
+    /// Whether versions of some archives may stand in the index unseen.
+    #[must_use]
+    pub const fn is_unknown_dialect(self) -> bool {
+        match self {
+            Self::Entries => false,
+            Self::Partly | Self::LocatorsOnly => true,
+        }
+    }
+}
 
 /// An index as it was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
+    /// How far it was.
+    pub reading: Reading,
     /// The files that it names, in its order, each URL once per component.
     pub entries: Vec<Entry>,
     /// Values that look like locators, versions or digests and were not used.
@@ -55,6 +95,8 @@ pub struct Index {
 pub struct Entry {
     /// Which component it belongs to; several files may belong to one.
     pub component: Component,
+    /// The pattern that decided it; `None` where none matched.
+    pub decided: Option<Decision>,
     /// The locator as written, unescaped.
     pub locator: String,
     /// The locator resolved against the index's URL, without a fragment; http or https.
@@ -183,6 +225,11 @@ impl Index {
     }
 }
 
+/// The text of an index, whatever its encoding.
+pub(crate) fn decoded_text(bytes: &[u8]) -> Option<String> {
+    decode::decode(bytes).ok().map(|decoded| decoded.text.into_owned())
+}
+
 fn decoded<'a>(bytes: &'a [u8], limits: &Limits) -> Result<decode::Decoded<'a>, IndexError> {
     if bytes.len() as u64 > limits.index_bytes {
         return Err(IndexError::TooLarge { what: "bytes", limit: limits.index_bytes });
@@ -198,10 +245,20 @@ fn read_text(
 ) -> Result<Index, IndexError> {
     let mut collector = Collector::new(base, patterns, limits);
     let root = scan::walk(&decoded.text, limits, &mut |element| collector.ended(element))?;
-    let (entries, unused, unused_left_out) = collector.finish();
-    let entries = merge::merge(entries, base)?;
-    if entries.is_empty() {
-        return Err(IndexError::NoEntries { root });
+    let (mut entries, unused) = collector.finish();
+    let among_words = fallback::read(&decoded.text, base, patterns, limits, &entries)?;
+    let reading = match (entries.is_empty(), among_words.entries.is_empty()) {
+        (true, true) => return Err(IndexError::NoEntries { root }),
+        (false, true) => Reading::Entries,
+        (false, false) => Reading::Partly,
+        (true, false) => Reading::LocatorsOnly,
+    };
+    let (unused, unused_left_out) = unused.finish(&among_words.entries, among_words.unused);
+    entries.extend(among_words.entries);
+    if entries.len() > limits.index_entries {
+        return Err(IndexError::TooLarge { what: "entries", limit: limits.index_entries as u64 });
     }
-    Ok(Index { entries, unused, unused_left_out, root, encoding: decoded.encoding.name() })
+    entries.sort_by_key(Entry::start);
+    let entries = merge::merge(entries, base)?;
+    Ok(Index { reading, entries, unused, unused_left_out, root, encoding: decoded.encoding.name() })
 }

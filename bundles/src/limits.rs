@@ -18,6 +18,10 @@ pub struct Limits {
     pub payload_bytes: u64,
     /// Opened bytes per archive byte. Real charts inflate 21 to 44 times; deflate's own maximum is 1032.
     pub expansion_ratio: u64,
+    /// Bytes of the vendor's own offline zip. It holds every archive of the feed and may hold more (client provisioning), so
+    /// it may be larger than any archive; it is made to be carried, and FAT32, which sticks come with, takes no file of
+    /// 4 GiB.
+    pub offline_zip_bytes: u64,
     /// Members in one archive: each becomes a file on every headend.
     pub archive_members: usize,
     /// Bytes of all archives of one run: the sum over many allowed archives must not fill the disk either.
@@ -33,6 +37,7 @@ impl Default for Limits {
             archive_bytes: 2 << 30,
             payload_bytes: 8 << 30,
             expansion_ratio: 200,
+            offline_zip_bytes: (4 << 30) - 1,
             archive_members: 10_000,
             run_bytes: 8 << 30,
         }

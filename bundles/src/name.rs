@@ -1,4 +1,5 @@
-//! Names of files and of signed targets. Both end up in paths and URLs, so neither can hold what is special there.
+//! Names of files, of signed targets and of members of zips. All end up in paths and URLs, so none can hold what is
+//! special there.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,6 +10,12 @@ use crate::Digest;
 
 /// Room for the target prefix (17) and the digest prefix (65) within the 255 bytes that file systems allow.
 const MAX_LENGTH: usize = 160;
+
+/// What file systems allow for one part of a path, in bytes.
+const MAX_PART: usize = 255;
+
+/// Folders below folders: ours have one.
+const MAX_PARTS: usize = 4;
 
 /// A flat file name: 1 to 160 of `A-Z a-z 0-9 . _ + -`, beginning with a letter, a digit or `_`, and not a device name
 /// of Windows. It is a path of one part everywhere and needs no escaping in a URL.
@@ -21,14 +28,7 @@ impl FileName {
     /// # Errors
     /// The text is not such a name.
     pub fn parse(text: &str) -> Result<Self, BadName> {
-        let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'+' | b'-');
-        let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if first
-            && text.len() <= MAX_LENGTH
-            && text.bytes().all(good)
-            && !text.ends_with('.')
-            && !is_windows_device(text)
-        {
+        if text.len() <= MAX_LENGTH && is_plain(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(BadName(text.chars().take(200).collect()))
@@ -72,8 +72,15 @@ impl FileName {
     }
 }
 
+/// Whether a text is one part of a path everywhere, and means nothing else anywhere.
+fn is_plain(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'+' | b'-');
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    first && text.bytes().all(good) && !text.ends_with('.') && !is_windows_device(text)
+}
+
 /// Names that Windows takes for devices whatever the extension: a bundle is carried across such machines.
-fn is_windows_device(name: &str) -> bool {
+pub(crate) fn is_windows_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     matches!(stem.as_str(), "con" | "prn" | "aux" | "nul")
         || stem
@@ -172,6 +179,44 @@ impl fmt::Display for TargetName {
     }
 }
 
+/// The path of a member in a zip of ours: one file name, or folders and one, `/` between them. Each part is as plain as a
+/// [`FileName`], and as long as file systems allow.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberPath(String);
+
+impl MemberPath {
+    /// Takes a path as it is.
+    ///
+    /// # Errors
+    /// It has a part that is no plain name, or more parts or longer ones than any of ours.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        let fits = |part: &str| part.len() <= MAX_PART && is_plain(part);
+        if text.split('/').count() <= MAX_PARTS && text.split('/').all(fits) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(BadName(text.chars().take(200).collect()))
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<FileName> for MemberPath {
+    fn from(name: FileName) -> Self {
+        Self(name.0)
+    }
+}
+
+impl fmt::Display for MemberPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -188,6 +233,18 @@ mod tests {
         for text in ["osgroups.tar.gz", "_x", "a+b-c_d.1", "comm.tar", "com10"] {
             assert!(FileName::parse(text).is_ok(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn members_stand_below_folders_and_nowhere_else() {
+        for text in ["", "/a", "a/", "a//b", "../a", "a/../b", "a/./b", "a\\b", "c:/a", "a/nul", "1/2/3/4/5"] {
+            assert!(MemberPath::parse(text).is_err(), "{text:?}");
+        }
+        let digest = Digest::of(b"");
+        for text in ["bundle.json", "metadata/1.root.json", &format!("targets/{digest}.{}-a.tar.gz", digest.short())] {
+            assert!(MemberPath::parse(text).is_ok(), "{text:?}");
+        }
+        assert!(MemberPath::parse(&"a".repeat(256)).is_err());
     }
 
     #[test]

@@ -8,18 +8,19 @@ use std::io::{self, Read, Seek, Write};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-use crate::{Digest, FileName, Reason, Reasoned};
+use crate::name::BadName;
+use crate::{Digest, FileName, MemberPath, Reason, Reasoned};
 
 /// From this size on, a member's sizes do not fit the 32-bit fields, less what deflate may add to incompressible input.
-const ZIP64_FROM: u64 = 0xFFFF_FFFF - (16 << 20);
+pub(crate) const ZIP64_FROM: u64 = 0xFFFF_FFFF - (16 << 20);
 
 /// What `zip` and Info-ZIP use by default; fixed, since the bytes depend on it.
 const DEFLATE_LEVEL: i64 = 6;
 
 /// One file of a zip, opened only when it is written.
 pub struct Member<'a> {
-    /// The name inside.
-    pub name: FileName,
+    /// The path inside.
+    pub name: MemberPath,
     /// In bytes; what `open` gives must have exactly this length.
     pub length: u64,
     /// Opens the content.
@@ -48,15 +49,7 @@ pub fn write<W: Write + Seek>(out: W, members: &[Member<'_>], progress: &mut dyn
     }
     let mut zip = ZipWriter::new(out);
     for member in members {
-        let options = SimpleFileOptions::default()
-            .last_modified_time(DateTime::DEFAULT)
-            .unix_permissions(0o644)
-            .large_file(member.length >= ZIP64_FROM);
-        let options = if is_compressed(&member.name) {
-            options.compression_method(CompressionMethod::Stored)
-        } else {
-            options.compression_method(CompressionMethod::Deflated).compression_level(Some(DEFLATE_LEVEL))
-        };
+        let options = options(member.name.as_str(), member.length);
         zip.start_file(member.name.as_str(), options).map_err(|source| ZipError::Write { source: source.into() })?;
         let read = |source| ZipError::Read { name: member.name.clone(), source };
         let mut content = (member.open)().map_err(read)?;
@@ -84,9 +77,22 @@ pub fn write<W: Write + Seek>(out: W, members: &[Member<'_>], progress: &mut dyn
     zip.finish().map_err(|source| ZipError::Write { source: source.into() })
 }
 
+/// How a member is written, so that the same content gives the same bytes.
+pub(crate) fn options(name: &str, length: u64) -> SimpleFileOptions {
+    let options = SimpleFileOptions::default()
+        .last_modified_time(DateTime::DEFAULT)
+        .unix_permissions(0o644)
+        .large_file(length >= ZIP64_FROM);
+    if is_compressed(name) {
+        options.compression_method(CompressionMethod::Stored)
+    } else {
+        options.compression_method(CompressionMethod::Deflated).compression_level(Some(DEFLATE_LEVEL))
+    }
+}
+
 /// Deflating these again costs time and saves nothing.
-fn is_compressed(name: &FileName) -> bool {
-    let name = name.as_str().to_ascii_lowercase();
+fn is_compressed(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
     [".gz", ".tgz", ".zip", ".zst", ".xz", ".bz2"].iter().any(|suffix| name.ends_with(suffix))
 }
 
@@ -102,14 +108,14 @@ pub enum ZipError {
     /// Two members of one name, letter case aside.
     #[error("two files of the zip are named {name}")]
     Twice {
-        /// The name.
-        name: FileName,
+        /// The path.
+        name: MemberPath,
     },
     /// A member has another length than said.
     #[error("{name} does not have the {expected} bytes that it should have; it changed or was damaged on disk")]
     Length {
         /// The member.
-        name: FileName,
+        name: MemberPath,
         /// The length said.
         expected: u64,
     },
@@ -117,11 +123,14 @@ pub enum ZipError {
     #[error("{name} cannot be read; check the disk")]
     Read {
         /// The member.
-        name: FileName,
+        name: MemberPath,
         /// What the system said.
         #[source]
         source: io::Error,
     },
+    /// A name that is too long to stand below a folder.
+    #[error("a file of the release cannot be a member of the zip; its name is too long")]
+    Name(#[source] BadName),
     /// The zip cannot be written.
     #[error("the zip cannot be written; check free space and permissions")]
     Write {
@@ -134,7 +143,7 @@ pub enum ZipError {
 impl Reasoned for ZipError {
     fn reason(&self) -> Reason {
         match self {
-            Self::Twice { .. } => Reason::BadArchive,
+            Self::Twice { .. } | Self::Name(_) => Reason::BadArchive,
             Self::Length { .. } | Self::Read { .. } | Self::Write { .. } => Reason::Storage,
         }
     }
@@ -150,7 +159,7 @@ mod tests {
 
     fn member<'a>(name: &str, content: &'a [u8]) -> Member<'a> {
         Member {
-            name: FileName::parse(name).unwrap(),
+            name: MemberPath::parse(name).unwrap(),
             length: content.len() as u64,
             open: Box::new(move || Ok(Box::new(content))),
         }
@@ -192,7 +201,7 @@ mod tests {
             assert!(matches!(refused(&[lying]), ZipError::Length { .. }));
         }
         let unreadable = Member {
-            name: FileName::parse("a").unwrap(),
+            name: MemberPath::parse("a").unwrap(),
             length: 0,
             open: Box::new(|| Err(io::Error::other("a media error"))),
         };

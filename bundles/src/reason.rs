@@ -68,7 +68,7 @@ reasons! {
     /// 429, or 403 with a wait.
     RateLimited = "rate_limited", "Upstream asks for fewer requests; the next attempt waits as long as it asked.";
     /// An earlier answer still asks us to wait.
-    Cooldown = "cooldown", "An earlier answer from upstream asked for a pause that has not ended; wait, or ask for the attempt explicitly.";
+    Cooldown = "cooldown", "An earlier answer from upstream asked for a pause that has not ended; wait, or run sync with --ignore-cooldown, which asks once.";
     /// What came is not a feed.
     NotAFeed = "not_a_feed", "What came is not a posture feed, perhaps a login page or an error page; open the URL in a browser from this network.";
     /// A locator names a host that is not allowed.

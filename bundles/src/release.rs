@@ -1,5 +1,7 @@
 //! The release manifest: what a release is made of (design, section 6).
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,24 @@ pub struct Source {
     /// The digest of the index, or of the zip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Digest>,
+    /// Who says that this is the vendor's, for people and auditors: `TLS to <host>, root <subject>, SHA-256 <fingerprint>`,
+    /// or who imported a zip. It proves nothing by itself, and is no part of the content: see
+    /// [`Manifest::same_content`]. Absent in releases of before this was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vouched_by: Option<String>,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            SourceKind::VendorFeed => "the vendor's feed",
+            SourceKind::VendorZip => "the vendor's zip",
+        };
+        match &self.url {
+            Some(url) => write!(f, "{kind}, {url}"),
+            None => f.write_str(kind),
+        }
+    }
 }
 
 /// The two ways in.

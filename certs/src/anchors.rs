@@ -42,6 +42,14 @@ impl Anchor {
         &self.origin
     }
 
+    /// The subject's organisation (`O=`), where it has one.
+    #[must_use]
+    pub fn organization(&self) -> Option<String> {
+        let sequence = der_sequence(&self.trust.subject);
+        let (_, subject) = X509Name::from_der(&sequence).ok()?;
+        subject.iter_organization().next().and_then(|name| name.as_str().ok()).map(ToOwned::to_owned)
+    }
+
     /// SHA-256 of the subject public key info, in hex: what the anchor is pinned by, beside its subject.
     #[must_use]
     pub fn key_sha256(&self) -> String {
@@ -71,7 +79,14 @@ impl Anchors {
         if name == DEFAULT_ANCHOR && key_sha256(trust) != DEFAULT_ANCHOR_KEY {
             return Err(AnchorError::OtherKey { name: name.to_owned(), found: key_sha256(trust) });
         }
-        Ok(Anchor { name: name.to_owned(), origin: "webpki-roots".to_owned(), trust: trust.clone() })
+        Ok(public(trust))
+    }
+
+    /// All of webpki-roots (Mozilla's set): what browsers trust. For servers of one's own that any public CA may vouch
+    /// for, not for the vendor's.
+    #[must_use]
+    pub fn all_public() -> Self {
+        webpki_roots::TLS_SERVER_ROOTS.iter().map(public).collect::<Vec<_>>().into()
     }
 
     /// The CA certificates in a PEM file's bytes; `origin` names the file in messages. Sections that are not
@@ -143,6 +158,14 @@ impl From<Vec<Anchor>> for Anchors {
     }
 }
 
+fn public(trust: &TrustAnchor<'static>) -> Anchor {
+    let name = common_name(trust).unwrap_or_else(|| {
+        let subject = der_sequence(&trust.subject);
+        X509Name::from_der(&subject).map(|(_, subject)| subject.to_string()).unwrap_or_default()
+    });
+    Anchor { name, origin: "webpki-roots".to_owned(), trust: trust.clone() }
+}
+
 /// So that a misspelt file is reported as a file that is missing, not as a root that is unknown.
 fn looks_like_a_file(entry: &str) -> bool {
     let extension = Path::new(entry).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
@@ -176,7 +199,7 @@ fn anchor_of(der: &CertificateDer<'_>, origin: &str, position: usize) -> Result<
 }
 
 /// A trust anchor holds the content of the subject's SEQUENCE, without the SEQUENCE's own header.
-fn common_name(trust: &TrustAnchor<'_>) -> Option<String> {
+pub(crate) fn common_name(trust: &TrustAnchor<'_>) -> Option<String> {
     let sequence = der_sequence(&trust.subject);
     let (_, subject) = X509Name::from_der(&sequence).ok()?;
     subject.iter_common_name().next().and_then(|name| name.as_str().ok()).map(ToOwned::to_owned)
@@ -187,7 +210,7 @@ fn key_sha256(trust: &TrustAnchor<'_>) -> String {
 }
 
 /// Puts the header of a DER SEQUENCE before its content (X.690, sections 8.1.3 and 10.1: the shortest length form).
-fn der_sequence(content: &[u8]) -> Vec<u8> {
+pub(crate) fn der_sequence(content: &[u8]) -> Vec<u8> {
     let mut sequence = vec![0x30];
     let length = content.len().to_be_bytes();
     let significant = &length[length.iter().take_while(|byte| **byte == 0).count().min(length.len() - 1)..];
@@ -294,6 +317,14 @@ mod tests {
         let anchor = Anchors::named(DEFAULT_ANCHOR).unwrap();
         assert_eq!(anchor.name(), DEFAULT_ANCHOR);
         assert_eq!(anchor.key_sha256(), DEFAULT_ANCHOR_KEY);
+        assert_eq!(anchor.organization().as_deref(), Some("IdenTrust"));
+    }
+
+    #[test]
+    fn every_public_root_has_a_name_and_the_default_is_among_them() {
+        let public = Anchors::all_public();
+        assert!(public.iter().all(|anchor| !anchor.name().is_empty()));
+        assert!(public.iter().any(|anchor| anchor == &Anchors::named(DEFAULT_ANCHOR).unwrap()));
     }
 
     #[test]

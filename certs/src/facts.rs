@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -12,7 +12,7 @@ use x509_parser::time::ASN1Time;
 
 /// What a certificate says of itself. Parsed, not verified: only [`crate::verify_chain`] says whether it is to be
 /// believed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateFacts {
     /// Whose it is, such as `C=US, O=IdenTrust, CN=IdenTrust Commercial Root CA 1`.
     pub subject: String,
@@ -48,12 +48,12 @@ impl CertificateFacts {
         let serial = hex::encode(certificate.raw_serial());
         let significant = serial.trim_start_matches('0');
         Ok(Self {
-            subject: certificate.subject().to_string(),
-            issuer: certificate.issuer().to_string(),
+            subject: printable(&certificate.subject().to_string()),
+            issuer: printable(&certificate.issuer().to_string()),
             serial: if significant.is_empty() { "0" } else { significant }.to_owned(),
             not_before: timestamp(certificate.validity().not_before)?,
             not_after: timestamp(certificate.validity().not_after)?,
-            sans: sans(&certificate),
+            sans: alternative_names(&certificate),
             sha256: hex::encode(Sha256::digest(der)),
             is_ca: certificate.is_ca(),
             key: key(&certificate),
@@ -61,13 +61,19 @@ impl CertificateFacts {
     }
 }
 
-fn timestamp(time: ASN1Time) -> Result<Timestamp, FactsError> {
+/// Whoever makes a certificate chooses its names, and they end up on terminals and in logs: control characters, which
+/// move cursors and begin lines, are replaced.
+pub(crate) fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+pub(crate) fn timestamp(time: ASN1Time) -> Result<Timestamp, FactsError> {
     Timestamp::from_second(time.timestamp()).map_err(|source| FactsError::Time { detail: source.to_string() })
 }
 
-fn sans(certificate: &X509Certificate<'_>) -> Vec<String> {
+pub(crate) fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
-    extension.value.general_names.iter().map(san).collect()
+    extension.value.general_names.iter().map(|name| printable(&san(name))).collect()
 }
 
 fn san(name: &GeneralName<'_>) -> String {

@@ -2,8 +2,11 @@
 //! own. For tests, the lab upstream and the demo. Two chains share their subjects but not their keys, so that one of
 //! them plays the impostor to the other.
 
+mod error;
+
 use std::fmt;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,6 +20,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::{Anchors, provider};
+
+pub use error::LabError;
 
 /// The root's subject, as in the vendor's documents.
 pub const ROOT: &[(&str, &str)] = &[("C", "US"), ("O", "IdenTrust"), ("CN", crate::DEFAULT_ANCHOR)];
@@ -53,9 +58,43 @@ pub enum Versions {
     Tls12And13,
 }
 
+/// Which of its certificates a server sends, and in which order. The leaf is the first always: a server's key fits no
+/// other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Presented {
+    /// Leaf, intermediate and root, as the vendor sends them.
+    #[default]
+    Whole,
+    /// Leaf and intermediate, as most other servers.
+    WithoutRoot,
+    /// Leaf and root: the link between them is missing.
+    WithoutIntermediate,
+    /// Leaf, root, intermediate.
+    WrongOrder,
+    /// The whole chain with unrelated certificates before and after the intermediate.
+    WithExtras,
+    /// The leaf and nothing else.
+    LeafOnly,
+}
+
+/// What the leaf may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Usage {
+    /// TLS servers and clients, as the vendor's.
+    #[default]
+    Server,
+    /// TLS clients only.
+    ClientOnly,
+    /// A CA's own certificate, in the place of a server's.
+    Authority,
+}
+
 /// What a chain is to look like; see [`Chain::builder`].
 #[derive(Debug, Clone)]
 pub struct ChainBuilder {
+    root_name: Option<String>,
+    presented: Presented,
+    usage: Usage,
     names: Vec<String>,
     leaf_valid: (Timestamp, Timestamp),
     ca_valid: (Timestamp, Timestamp),
@@ -91,6 +130,27 @@ impl ChainBuilder {
         self
     }
 
+    /// The root's common name, instead of the vendor's: a root that is no namesake.
+    #[must_use]
+    pub fn root_named(mut self, name: impl Into<String>) -> Self {
+        self.root_name = Some(name.into());
+        self
+    }
+
+    /// What servers with this chain send.
+    #[must_use]
+    pub fn presented(mut self, presented: Presented) -> Self {
+        self.presented = presented;
+        self
+    }
+
+    /// What the leaf may be used for.
+    #[must_use]
+    pub fn usage(mut self, usage: Usage) -> Self {
+        self.usage = usage;
+        self
+    }
+
     /// The kind of keys.
     #[must_use]
     pub fn keys(mut self, keys: Keys) -> Self {
@@ -106,10 +166,12 @@ impl ChainBuilder {
         let ca_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let server_and_client = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
 
-        let mut root = params(ROOT, self.ca_valid);
+        let own_root = self.root_name.as_deref().map(|name| [("O", "Posture Feed Lab"), ("CN", name)]);
+        let mut root = params(own_root.as_ref().map_or(ROOT, |subject| subject), self.ca_valid);
         root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         root.key_usages = ca_usages[1..].to_vec();
         let root_key = self.key()?;
+        let root_key_pem = root_key.serialize_pem();
         let root_certificate = root.self_signed(&root_key).map_err(LabError::Certificate)?;
         let root_issuer = Issuer::new(root, root_key);
 
@@ -126,17 +188,34 @@ impl ChainBuilder {
         let mut leaf = params(LEAF, self.leaf_valid);
         leaf.subject_alt_names = self.names.iter().map(|name| san(name)).collect::<Result<_, _>>()?;
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-        leaf.extended_key_usages = server_and_client;
+        leaf.extended_key_usages = match self.usage {
+            Usage::Server | Usage::Authority => server_and_client,
+            Usage::ClientOnly => vec![ExtendedKeyUsagePurpose::ClientAuth],
+        };
+        if self.usage == Usage::Authority {
+            leaf.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
         leaf.use_authority_key_identifier_extension = true;
         let leaf_key = self.key()?;
         let leaf_certificate = leaf.signed_by(&leaf_key, &intermediate_issuer).map_err(LabError::Certificate)?;
+
+        let extras = ["Unrelated CA 1", "Unrelated CA 2"].map(|name| {
+            let mut extra = params(&[("CN", name)], self.ca_valid);
+            extra.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(LabError::Key)?;
+            extra.self_signed(&key).map_err(LabError::Certificate)
+        });
+        let [before, after] = extras;
 
         let made = |certificate: &rcgen::Certificate| Made { der: certificate.der().clone(), pem: certificate.pem() };
         Ok(Chain {
             root: made(&root_certificate),
             intermediate: made(&intermediate_certificate),
             leaf: made(&leaf_certificate),
+            extras: [made(&before?), made(&after?)],
+            presented: self.presented,
             leaf_key_pem: leaf_key.serialize_pem(),
+            root_key_pem,
         })
     }
 
@@ -167,7 +246,27 @@ pub struct Chain {
     pub intermediate: Made,
     /// The server's own, signed by the intermediate.
     pub leaf: Made,
+    extras: [Made; 2],
+    presented: Presented,
     leaf_key_pem: String,
+    root_key_pem: String,
+}
+
+/// Where [`Chain::write_pem`] put its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PemFiles {
+    /// What a server presents, the leaf first: nginx's `ssl_certificate`.
+    pub chain: PathBuf,
+    /// The leaf alone: `openssl s_server -cert`.
+    pub leaf: PathBuf,
+    /// What a server presents beside its leaf: `openssl s_server -cert_chain`. Empty where it is the leaf only.
+    pub rest: PathBuf,
+    /// The leaf's private key.
+    pub key: PathBuf,
+    /// The root, for clients.
+    pub root: PathBuf,
+    /// The root's private key, for proxies that forge.
+    pub root_key: PathBuf,
 }
 
 impl fmt::Debug for Chain {
@@ -184,6 +283,9 @@ impl Chain {
         let noon =
             |year, month, day| date(year, month, day).in_tz("UTC").map_or(Timestamp::UNIX_EPOCH, |at| at.timestamp());
         ChainBuilder {
+            root_name: None,
+            presented: Presented::default(),
+            usage: Usage::default(),
             names: vec!["www.cisco.com".to_owned()],
             leaf_valid: (noon(2024, 1, 1), noon(2034, 1, 1)),
             ca_valid: (noon(2014, 1, 16), noon(2034, 1, 16)),
@@ -191,16 +293,61 @@ impl Chain {
         }
     }
 
-    /// The certificates in the handshake: three, the root among them, as the vendor sends them.
+    /// The same certificates and key, presented otherwise.
+    #[must_use]
+    pub fn presenting(&self, presented: Presented) -> Self {
+        Self { presented, ..self.clone() }
+    }
+
+    fn in_order(&self) -> Vec<&Made> {
+        let Self { leaf, intermediate, root, extras: [before, after], .. } = self;
+        match self.presented {
+            Presented::Whole => vec![leaf, intermediate, root],
+            Presented::WithoutRoot => vec![leaf, intermediate],
+            Presented::WithoutIntermediate => vec![leaf, root],
+            Presented::WrongOrder => vec![leaf, root, intermediate],
+            Presented::WithExtras => vec![leaf, before, intermediate, after, root],
+            Presented::LeafOnly => vec![leaf],
+        }
+    }
+
+    /// The certificates in the handshake: three, the root among them, as the vendor sends them, until told otherwise.
     #[must_use]
     pub fn presented(&self) -> Vec<CertificateDer<'static>> {
-        [&self.leaf, &self.intermediate, &self.root].map(|made| made.der.clone()).to_vec()
+        self.in_order().into_iter().map(|made| made.der.clone()).collect()
     }
 
     /// The same as a PEM file for servers that read one.
     #[must_use]
     pub fn presented_pem(&self) -> String {
-        [&self.leaf, &self.intermediate, &self.root].map(|made| made.pem.as_str()).concat()
+        self.in_order().into_iter().map(|made| made.pem.as_str()).collect()
+    }
+
+    /// Writes what other programs read, such as nginx and `openssl s_server`, into a directory that is there.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn write_pem(&self, directory: &Path) -> Result<PemFiles, LabError> {
+        let write = |name: &str, text: &str| {
+            let path = directory.join(name);
+            std::fs::write(&path, text).map_err(|source| LabError::Write { path: path.clone(), source })?;
+            Ok(path)
+        };
+        let rest: String = self.in_order().into_iter().skip(1).map(|made| made.pem.as_str()).collect();
+        Ok(PemFiles {
+            chain: write("chain.pem", &self.presented_pem())?,
+            leaf: write("leaf.pem", &self.leaf.pem)?,
+            rest: write("rest.pem", &rest)?,
+            key: write("key.pem", &self.leaf_key_pem)?,
+            root: write("root.pem", &self.root.pem)?,
+            root_key: write("root-key.pem", &self.root_key_pem)?,
+        })
+    }
+
+    /// The root's private key as PEM (PKCS #8), for a proxy that forges certificates.
+    #[must_use]
+    pub fn root_key_pem(&self) -> &str {
+        &self.root_key_pem
     }
 
     /// The leaf's private key as PEM (PKCS #8).
@@ -266,27 +413,4 @@ fn san(name: &str) -> Result<SanType, LabError> {
             Ok(SanType::DnsName(name))
         }
     }
-}
-
-/// Why there is no chain.
-#[derive(Debug, thiserror::Error)]
-pub enum LabError {
-    /// Not a host name.
-    #[error("{name:?} is neither a host name nor an address")]
-    Name {
-        /// As given.
-        name: String,
-    },
-    /// No key.
-    #[error("a key for the lab's chain cannot be made")]
-    Key(#[source] rcgen::Error),
-    /// No certificate.
-    #[error("a certificate for the lab's chain cannot be made")]
-    Certificate(#[source] rcgen::Error),
-    /// The key's own PEM does not read back.
-    #[error("the lab's own key does not read back")]
-    KeyPem(#[source] rustls_pki_types::pem::Error),
-    /// rustls refuses.
-    #[error("rustls refuses the lab's chain")]
-    Config(#[source] rustls::Error),
 }

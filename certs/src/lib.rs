@@ -16,6 +16,7 @@
 //! ```
 
 mod anchors;
+mod diagnose;
 mod facts;
 mod failure;
 #[cfg(feature = "lab")]
@@ -24,5 +25,5 @@ mod verifier;
 
 pub use anchors::{Anchor, AnchorError, Anchors, DEFAULT_ANCHOR, MAX_PEM_BYTES};
 pub use facts::{CertificateFacts, FactsError};
-pub use failure::{TlsFailure, failure_in, failure_of};
+pub use failure::{Misuse, RootSeen, TlsFailure, failure_in, failure_of};
 pub use verifier::{PinnedVerifier, PresentedChain, VerifierError, client_config, provider, verify_chain};

@@ -2,7 +2,10 @@
 
 #[cfg(debug_assertions)]
 mod crash_points;
+mod doctor;
 mod enroll;
+mod import;
+mod inspect;
 mod rollback;
 mod run;
 mod status;
@@ -15,10 +18,13 @@ use bundles::{Reason, Reasoned};
 use clap::{Args, Parser, Subcommand};
 
 use crate::clock::Edge;
+use crate::data::Paths;
 use crate::logging::{self, LogFormat};
+use crate::refusals::{Asker, Refusals};
 use crate::settings::{DEFAULT_DATA, Local, Settings, SettingsError};
 
-/// Keeps this headend's posture data up to date: polls a feed-server, verifies what it signed, applies releases whole.
+/// Keeps this headend's posture data up to date: polls a feed-server, or takes bundles that are carried here; verifies what
+/// is signed, applies releases whole.
 #[derive(Debug, Parser)]
 #[command(name = "feed-client", version, about, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -58,14 +64,20 @@ pub struct Global {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Tie this headend to a server: stores its URL, this headend's id and token, and the root to trust
+    /// Tie this headend to a server, or to a root alone: stores its URL, this headend's id and token, and the root to trust
     Enroll(enroll::Enroll),
     /// Be up to date now: refresh, verify, download, apply, report; tries a held release again
     Update,
+    /// Be up to date with a bundle that was carried here: verify, apply, and print a receipt; tries a held release again
+    Import(import::Import),
+    /// Show what a bundle holds, what runs here, every check, and whether it could be imported; changes nothing
+    Inspect(inspect::Inspect),
     /// Show Update Information, what runs, what is held, and when the next poll is due
     Status,
     /// Go back to an older release that is here, and hold until a newer one or an explicit update
     Rollback(rollback::Rollback),
+    /// Try every step towards the server, and say what is seen at each and what to check; changes nothing
+    Doctor,
     /// Poll for ever: SIGHUP reads the configuration again and asks at once, SIGTERM ends
     Run,
     /// The points at which tests kill the client
@@ -79,16 +91,19 @@ pub enum Command {
 /// # Errors
 /// What the command ends with; [`report_failure`] says it to people.
 pub async fn dispatch(cli: Cli) -> Result<(), Failure> {
-    // What `status` has to say goes to standard output; the log would only repeat it.
-    let quiet = matches!(cli.command, Command::Status);
+    // What these have to say goes to standard output; the log would only repeat it.
+    let quiet = matches!(cli.command, Command::Status | Command::Doctor | Command::Inspect(_));
     logging::start(cli.global.log_format, cli.global.verbose, quiet);
     let edge = Edge::system();
     let global = &cli.global;
     match cli.command {
         Command::Enroll(arguments) => enroll::enroll(global, arguments, edge).await,
         Command::Update => update::update(global, edge).await,
+        Command::Import(arguments) => import::import(global, arguments, edge).await,
+        Command::Inspect(arguments) => inspect::inspect(global, &arguments, edge),
         Command::Status => status::status(global),
         Command::Rollback(arguments) => rollback::rollback(global, arguments, edge).await,
+        Command::Doctor => doctor::doctor(global, edge).await,
         Command::Run => run::run(global, edge).await,
         #[cfg(debug_assertions)]
         Command::CrashPoints => {
@@ -113,8 +128,14 @@ impl Global {
         Local::load(self.config.as_deref(), &self.data).map_err(failed)
     }
 
-    fn settings(&self) -> Result<Settings, Failure> {
-        let settings = self.local()?.settings().map_err(|error: SettingsError| failed(error))?;
+    /// What the proxy refused, for a command that asks for somebody.
+    fn refusals(&self, asker: Asker, edge: Edge) -> Refusals {
+        Refusals::new(asker, &Paths::new(&self.data, None), edge)
+    }
+
+    fn settings(&self, refusals: &Refusals) -> Result<Settings, Failure> {
+        let settings =
+            self.local()?.minding(refusals.clone()).settings().map_err(|error: SettingsError| failed(error))?;
         for directory in [settings.paths.data(), settings.paths.apply()] {
             std::fs::create_dir_all(directory)
                 .map_err(crate::durable::StorageError::at("create", directory))

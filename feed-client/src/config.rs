@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::poll::Rhythm;
+use crate::proxy::ProxySetting;
 use reader::Reader;
 
 /// The vendor's own interval (Update Information says "every 2 hours").
@@ -57,6 +58,8 @@ pub struct Server {
     pub url: Option<Url>,
     /// Names in webpki-roots or PEM files; all of webpki-roots where empty.
     pub trust_anchors: Vec<String>,
+    /// The proxy on the way there.
+    pub proxy: ProxySetting,
     /// Relative PEM files are relative to this: the configuration's own directory.
     pub anchors_directory: PathBuf,
 }
@@ -132,6 +135,7 @@ impl Config {
                 config.server.trust_anchors.push(text.to_owned());
                 Ok(())
             });
+            section.string("proxy", |text| ProxySetting::parse(text).map(|proxy| config.server.proxy = proxy));
         });
         reader.section("headend", |section| {
             section.string("id", |text| {

@@ -1,16 +1,23 @@
 //! Named points at which debug builds can be told to die, so that tests kill the client at every step that changes
 //! something durable and see the next run heal it. Release builds compile them to nothing.
 
-/// Every point, in the order in which a first update passes them.
+/// Every point, in the order in which a first update or import passes them.
 pub const POINTS: &[&str] = &[
     "client.state.before_write",
     "client.refresh.timestamp_stored",
     "client.refresh.stored",
+    "client.offline_root.stored",
+    "client.import.begun",
+    "client.import.checked",
+    "client.import.partial",
+    "client.import.opened",
     "client.download.partial",
     "client.download.done",
     "client.stage.unpacked",
     "client.stage.before_rename",
     "client.stage.renamed",
+    "client.import.root_stored",
+    "client.import.metadata_stored",
     "client.activate.before_switch",
     "client.activate.switched",
     "client.hook.after",
@@ -19,6 +26,9 @@ pub const POINTS: &[&str] = &[
     "client.defaults.moved",
     "client.activate.kept",
     "client.prune",
+    "client.import.noted",
+    "client.receipt.before_write",
+    "client.receipt.written",
 ];
 
 /// Dies here, without destructors or flushing, if `POSTURE_FEED_CRASH_AT` names this point. Debug builds only.

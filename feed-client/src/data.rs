@@ -1,9 +1,10 @@
 //! Where things lie.
 //!
 //! The data directory holds what the client must not lose: `state.json`, `enrolment.json`, `root.json` (the pinned
-//! root), `token`, `tuf/<repository>/` (verified metadata, the floor against rollback), `lock`, `run.lock`. The apply directory, by
-//! default the same one, holds what others read: `current`, `releases/<serial>/`, `policy/`; and `.staging/`, which
-//! belongs to the run that is going on, with a `lock` of its own where it is not the data directory.
+//! root), `offline-root.json` (what the server's signed metadata says bundles are signed with), `token`, `tuf/<repository>/` (verified metadata, the floor against rollback), `proxy-refusals.json`, `lock`,
+//! `run.lock`. The apply directory, by default the same one, holds what others read: `current`, `releases/<serial>/`,
+//! `policy/`; and `.staging/`, which belongs to the run that is going on, with a `lock` of its own where it is not the data
+//! directory.
 
 use std::path::{Path, PathBuf};
 
@@ -78,10 +79,23 @@ impl Paths {
         self.data.join("token")
     }
 
+    /// See [`crate::refusals::Refusals`].
+    #[must_use]
+    pub fn proxy_refusals(&self) -> PathBuf {
+        self.data.join("proxy-refusals.json")
+    }
+
     /// The root that the operator vouched for at enrolment.
     #[must_use]
     pub fn pinned_root(&self) -> PathBuf {
         self.data.join("root.json")
+    }
+
+    /// The offline repository's root as the online one's signed metadata has it: whom to believe where a bundle is imported
+    /// on a headend that polls the online repository.
+    #[must_use]
+    pub fn offline_root(&self) -> PathBuf {
+        self.data.join("offline-root.json")
     }
 
     /// Verified metadata, of each repository by itself: enrolling with the other one and back loses no floor.

@@ -6,13 +6,14 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use bundles::release::FileRef;
+use bundles::signed::SignedTarget;
 use bundles::{Digest, DigestWriter, Reason, Reasoned, TargetName};
 
 use crate::crash;
 use crate::durable::StorageError;
 use crate::fetch::{FetchError, Http};
 use crate::progress::Progress;
-use crate::repository::{Location, SignedTarget};
+use crate::repository::Location;
 
 /// Fetches a signed target into a new file. Never more than the signed length is written, and the file is complete and
 /// durable, or gone.

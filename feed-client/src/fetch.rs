@@ -1,18 +1,23 @@
 //! HTTP to the server: bounded in bytes and in time, and every failure with its reason.
 
-use std::error::Error as StdError;
+mod error;
+
 use std::io;
 use std::time::Duration;
 
-use bundles::{Reason, Reasoned};
 use certs::TlsFailure;
-use indicatif::HumanBytes;
 use reqwest::header::RETRY_AFTER;
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use url::Url;
 
+use crate::proxy::Proxy;
+use crate::refusals::Refusals;
+
+pub use error::FetchError;
+use error::boxed;
+
 /// Beyond this a TCP connection or a TLS handshake is not slow but dead.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A server that sends nothing for this long will not send anything more.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,17 +36,24 @@ pub const USER_AGENT: &str = concat!("feed-client/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, Clone)]
 pub struct Http {
     client: Client,
+    proxy: Option<Proxy>,
+    /// What the proxy refused; absent for whoever makes one attempt and keeps nothing.
+    refusals: Option<Refusals>,
     /// What to do where the server is not trusted, as the end of a sentence.
     advice: Box<str>,
 }
 
 impl Http {
-    /// `tls` says whom to trust, and `advice` what to do about it where the server is not, as the end of a sentence. The environment's proxy variables are not looked at: what a service does must not hang
-    /// on who started it.
+    /// `tls` says whom to trust, and `advice` what to do about it where the server is not, as the end of a sentence.
     ///
     /// # Errors
     /// [`FetchError::Setup`].
-    pub fn new(tls: rustls::ClientConfig, advice: &str) -> Result<Self, FetchError> {
+    pub fn new(
+        tls: rustls::ClientConfig,
+        proxy: Option<Proxy>,
+        refusals: Option<Refusals>,
+        advice: &str,
+    ) -> Result<Self, FetchError> {
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .user_agent(USER_AGENT)
@@ -51,9 +63,37 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Resolver)
             .tcp_nodelay(true)
-            .no_proxy()
-            .build();
-        Ok(Self { client: client.map_err(FetchError::Setup)?, advice: advice.into() })
+            // reqwest would look at more of the environment than we say we do.
+            .no_proxy();
+        let client = match &proxy {
+            Some(proxy) => client.proxy(proxy.to_reqwest().map_err(FetchError::Setup)?),
+            None => client,
+        };
+        Ok(Self { client: client.build().map_err(FetchError::Setup)?, proxy, refusals, advice: advice.into() })
+    }
+
+    /// Every request goes this way: none to a proxy that refused what it would be sent, and each refusal is remembered
+    /// before anything else happens.
+    async fn send(&self, url: &Url, request: RequestBuilder) -> Result<Response, FetchError> {
+        let guarded = self.proxy.as_ref().zip(self.refusals.as_ref());
+        if let Some((proxy, refusals)) = guarded
+            && let Some(refusal) = refusals.refusal(proxy)?
+        {
+            return Err(FetchError::proxy_held(refusal));
+        }
+        let answered = match request.send().await {
+            Ok(response) => self.check_proxy(response),
+            Err(error) => Err(self.classify(url, error)),
+        };
+        if let Some((proxy, refusals)) = guarded {
+            match &answered {
+                Err(FetchError::ProxyAuth { .. }) => refusals.refused(proxy),
+                // Whoever sees the server's certificates has come through.
+                Ok(_) | Err(FetchError::Tls { .. } | FetchError::Intercepted { .. }) => refusals.accepted(proxy),
+                Err(_) => {}
+            }
+        }
+        answered
     }
 
     /// A whole small answer, at most `limit` bytes.
@@ -83,7 +123,7 @@ impl Http {
         let patience = REQUEST_TIMEOUT + Duration::from_secs(limit / SLOWEST_BYTES_PER_SECOND);
         let transfer = async {
             let request = self.client.get(url.clone()).header(reqwest::header::ACCEPT_ENCODING, "identity");
-            let mut response = request.send().await.map_err(|error| self.classify(url, error))?;
+            let mut response = self.send(url, request).await?;
             check_status(url, &response)?;
             // What is announced need not be fetched to know that it is too much.
             if response.content_length().is_some_and(|length| length > limit) {
@@ -100,21 +140,89 @@ impl Http {
         tokio::time::timeout(patience, transfer).await.map_err(|_| FetchError::TooSlow { url: boxed(url) })?
     }
 
+    /// The head of an answer, whose body nobody waits for.
+    ///
+    /// # Errors
+    /// Everything but an answer of status 200.
+    pub async fn look(&self, url: &Url) -> Result<Head, FetchError> {
+        let response = self.send(url, self.client.get(url.clone()).timeout(REQUEST_TIMEOUT)).await?;
+        check_status(url, &response)?;
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned);
+        let date = header(reqwest::header::DATE).and_then(|date| jiff::fmt::rfc2822::parse(&date).ok());
+        Ok(Head {
+            status: response.status(),
+            version: format!("{:?}", response.version()),
+            server: header(reqwest::header::SERVER),
+            date: date.map(|date| date.timestamp()),
+        })
+    }
+
+    /// Whether the token is taken at the report's URL. What is sent is empty: no server can keep that as a report.
+    ///
+    /// # Errors
+    /// It is not, or the server cannot be asked.
+    pub async fn try_token(&self, url: &Url, token: &str) -> Result<(), FetchError> {
+        let request = self.client.put(url.clone()).bearer_auth(token).timeout(REQUEST_TIMEOUT);
+        let response = self.send(url, request).await?;
+        // It is refused for what it is, after the token was looked at.
+        if response.status() == StatusCode::BAD_REQUEST { Ok(()) } else { check_status(url, &response) }
+    }
+
     /// Sends JSON with a bearer token.
     ///
     /// # Errors
     /// Everything but a 2xx.
     pub async fn put_json(&self, url: &Url, token: &str, body: &impl serde::Serialize) -> Result<(), FetchError> {
         let request = self.client.put(url.clone()).bearer_auth(token).json(body).timeout(REQUEST_TIMEOUT);
-        let response = request.send().await.map_err(|error| self.classify(url, error))?;
-        check_status(url, &response)
+        check_status(url, &self.send(url, request).await?)
+    }
+
+    fn check_proxy(&self, response: Response) -> Result<Response, FetchError> {
+        match &self.proxy {
+            // Plain HTTP goes through a proxy as it is, and the proxy's own answer looks like the server's.
+            Some(proxy) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                Err(FetchError::ProxyAuth { proxy: proxy.to_string().into() })
+            }
+            Some(_) | None => Ok(response),
+        }
     }
 
     fn classify(&self, url: &Url, error: reqwest::Error) -> FetchError {
-        match certs::failure_in(&error) {
-            Some(source) => FetchError::Tls { source, url: boxed(url), advice: self.advice.clone() },
-            None => FetchError::classify(url, error),
+        match (certs::failure_in(&error), &self.proxy) {
+            (Some(failure), _) => self.untrusted(url, failure),
+            (None, Some(proxy)) => FetchError::classify_proxied(url, &proxy.to_string(), error),
+            (None, None) => FetchError::classify(url, error),
         }
+    }
+
+    /// The error for a server that is not trusted.
+    #[must_use]
+    pub fn untrusted(&self, url: &Url, failure: TlsFailure) -> FetchError {
+        let (url, clue) = (boxed(url), failure.how_to_trust());
+        let advice = clue.map_or_else(|| self.advice.clone(), |clue| format!("{clue}; {}", self.advice).into());
+        // Nobody forges with a public root; where one is seen, [server] trust_anchors leaves it out.
+        let is_public = matches!(&failure, TlsFailure::UnknownIssuer { root: Some(root) } if root.is_public);
+        match self.proxy.as_ref().filter(|_| failure.is_untrusted_issuer() && !is_public) {
+            Some(proxy) => FetchError::Intercepted { failure, proxy: proxy.to_string().into(), url, advice },
+            None => FetchError::Tls { failure, url, advice },
+        }
+    }
+}
+
+/// The head of an answer.
+#[derive(Debug, Clone)]
+pub struct Head {
+    status: StatusCode,
+    version: String,
+    server: Option<String>,
+    /// The server's clock, where it says.
+    pub date: Option<jiff::Timestamp>,
+}
+
+impl std::fmt::Display for Head {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.version, self.status)?;
+        self.server.as_ref().map_or(Ok(()), |server| write!(f, ", by {server}"))
     }
 }
 
@@ -139,217 +247,11 @@ fn wait_asked_for(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// Why something did not arrive.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// No client can be made of this configuration.
-    #[error("the HTTP client cannot be set up; check [server] in the configuration")]
-    Setup(#[source] reqwest::Error),
-    /// The name does not resolve.
-    #[error("the host name of {url} cannot be resolved; check [server] url, and the DNS servers of this machine")]
-    Dns {
-        /// The URL.
-        url: Box<Url>,
-        /// The resolver's answer.
-        #[source]
-        source: NameError,
-    },
-    /// No connection.
-    #[error("cannot connect to the server for {url}; check that it runs, and routing and firewalls on the way")]
-    Connect {
-        /// The URL.
-        url: Box<Url>,
-        /// The network's answer.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// No TLS.
-    #[error("no TLS connection for {url}; {advice}")]
-    Tls {
-        /// The URL.
-        url: Box<Url>,
-        /// What to do.
-        advice: Box<str>,
-        /// Why not.
-        #[source]
-        source: TlsFailure,
-    },
-    /// A connection, and not HTTP on it: what a port that speaks TLS does to plain HTTP.
-    #[error("the server took the connection for {url} and gave no HTTP answer; does the port speak TLS? try https://")]
-    NoHttp {
-        /// The URL.
-        url: Box<Url>,
-        /// What came instead.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// Silence.
-    #[error("the server did not answer in time for {url}; check the path to it, and firewalls that drop silently")]
-    Timeout {
-        /// The URL.
-        url: Box<Url>,
-        /// Which limit.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// Trickling.
-    #[error(
-        "the answer for {url} came slower than {} a second and was given up; try again, or check the line",
-        HumanBytes(SLOWEST_BYTES_PER_SECOND)
-    )]
-    TooSlow {
-        /// The URL.
-        url: Box<Url>,
-    },
-    /// 404.
-    #[error("the server has no {url}; check [server] url, and whether the server has a release yet")]
-    NotFound {
-        /// The URL.
-        url: Box<Url>,
-    },
-    /// 401.
-    #[error(
-        "the server wants another token for {url}; ask an administrator for one (`feed-server headend add`) and enroll \
-         again with --token-file"
-    )]
-    Unauthorized {
-        /// The URL.
-        url: Box<Url>,
-    },
-    /// 429, or 403 with a wait.
-    #[error("the server asks for fewer requests at {url}; the next attempt waits")]
-    RateLimited {
-        /// The URL.
-        url: Box<Url>,
-        /// How long, where it says.
-        wait: Option<Duration>,
-    },
-    /// Any other status.
-    #[error("the server answered {status} for {url}; see the server's log")]
-    Status {
-        /// The URL.
-        url: Box<Url>,
-        /// What it answered.
-        status: StatusCode,
-        /// How long it asked to wait, if it did (503 while there is no release).
-        wait: Option<Duration>,
-    },
-    /// More than there should be.
-    #[error(
-        "the answer for {url} exceeds {}, the most there should be; the server or something before it is wrong",
-        HumanBytes(*limit)
-    )]
-    TooLarge {
-        /// The URL.
-        url: Box<Url>,
-        /// The bound.
-        limit: u64,
-    },
-    /// Cut on the way.
-    #[error("the answer for {url} was cut before its end; try again")]
-    Truncated {
-        /// The URL.
-        url: Box<Url>,
-        /// The network's answer.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// What arrived could not be put away.
-    #[error("what arrived could not be written; check free space and permissions")]
-    Take(#[source] io::Error),
-}
-
-impl FetchError {
-    /// How long the server asked to be left alone.
-    #[must_use]
-    pub fn wait(&self) -> Option<Duration> {
-        match self {
-            Self::RateLimited { wait, .. } | Self::Status { wait, .. } => *wait,
-            Self::Setup(_)
-            | Self::Dns { .. }
-            | Self::Connect { .. }
-            | Self::NoHttp { .. }
-            | Self::Tls { .. }
-            | Self::Timeout { .. }
-            | Self::TooSlow { .. }
-            | Self::NotFound { .. }
-            | Self::Unauthorized { .. }
-            | Self::TooLarge { .. }
-            | Self::Truncated { .. }
-            | Self::Take(_) => None,
-        }
-    }
-
-    fn classify(url: &Url, error: reqwest::Error) -> Self {
-        let url = boxed(url);
-        if let Some(failed) = find::<NameError>(&error) {
-            return Self::Dns { source: failed.clone(), url };
-        }
-        let timed_out = error.is_timeout()
-            || find::<io::Error>(&error).is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
-        if timed_out {
-            Self::Timeout { url, source: error }
-        } else if url.scheme() == "http" && !error.is_connect() {
-            Self::NoHttp { url, source: error }
-        } else {
-            Self::Connect { url, source: error }
-        }
-    }
-
-    /// After the answer began, an error means that it does not come to its end.
-    fn classify_body(url: &Url, error: reqwest::Error) -> Self {
-        let url = boxed(url);
-        if error.is_timeout() { Self::Timeout { url, source: error } } else { Self::Truncated { url, source: error } }
-    }
-}
-
-impl Reasoned for FetchError {
-    fn reason(&self) -> Reason {
-        match self {
-            Self::Setup(_) => Reason::BadRequest,
-            Self::Dns { .. } => Reason::Dns,
-            Self::Connect { .. } | Self::NoHttp { .. } => Reason::Connect,
-            Self::Tls { source, .. } => tls_reason(source),
-            Self::Timeout { .. } | Self::TooSlow { .. } => Reason::Timeout,
-            Self::NotFound { .. } => Reason::NotFound,
-            Self::Unauthorized { .. } => Reason::Unauthorized,
-            Self::RateLimited { .. } => Reason::RateLimited,
-            Self::Status { .. } => Reason::HttpStatus,
-            Self::TooLarge { .. } => Reason::TooLarge,
-            Self::Truncated { .. } => Reason::Truncated,
-            Self::Take(_) => Reason::Storage,
-        }
-    }
-}
-
-/// Errors travel through many a `Result`; a URL in them would make all of those large.
-fn boxed(url: &Url) -> Box<Url> {
-    Box::new(url.clone())
-}
-
-fn tls_reason(failure: &TlsFailure) -> Reason {
-    match failure {
-        TlsFailure::UnknownIssuer | TlsFailure::Other { .. } => Reason::TlsUntrusted,
-        TlsFailure::Expired { .. } | TlsFailure::NotYetValid { .. } => Reason::TlsExpired,
-        TlsFailure::Name { .. } => Reason::TlsName,
-    }
-}
-
-/// The first error of this type among an error and its sources. `io::Error` hides what it wraps from
-/// [`StdError::source`], so its inside is looked at too.
-fn find<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = match inside {
-            Some(inside) => Some(inside as &(dyn StdError + 'static)),
-            None => error.source(),
-        };
-    }
-    None
+/// Host and port, the scheme's own port too.
+#[must_use]
+pub fn authority(url: &Url) -> String {
+    let port = url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}{port}", url.host_str().unwrap_or_default())
 }
 
 /// The system's resolver, with an error of a type that can be told from others.
@@ -376,4 +278,11 @@ impl reqwest::dns::Resolve for Resolver {
 pub struct NameError {
     name: String,
     what: String,
+}
+
+impl NameError {
+    /// `what` is the resolver's answer.
+    pub(crate) fn new(name: &str, what: String) -> Self {
+        Self { name: name.to_owned(), what }
+    }
 }

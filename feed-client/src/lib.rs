@@ -2,14 +2,17 @@
 //! of one, and reports what runs here. Knows nothing of feed-server's insides: HTTP, signed metadata and files only.
 //!
 //! The data's way is the layout: [`poll`] → [`repository`] → [`plan`] → [`download`] → [`apply`] → [`report`]; no step
-//! calls the next one, [`update`] composes them.
+//! calls the next one, [`update`] composes them. Where there is no server to ask, [`carried`] (a bundle on a medium) stands
+//! in the place of `repository` and `download`, and a [`receipt`] is made.
 
 pub mod apply;
+pub mod carried;
 pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod crash;
 pub mod data;
+pub mod doctor;
 pub mod download;
 pub mod durable;
 pub mod fetch;
@@ -19,6 +22,9 @@ pub mod metrics;
 pub mod plan;
 pub mod poll;
 pub mod progress;
+pub mod proxy;
+pub mod receipt;
+pub mod refusals;
 pub mod report;
 pub mod repository;
 pub mod settings;

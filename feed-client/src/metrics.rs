@@ -7,7 +7,7 @@ use bundles::{Manifest, Reason, Version};
 use jiff::Timestamp;
 
 use crate::poll::Rhythm;
-use crate::state::State;
+use crate::state::{ReleaseSource, State};
 
 /// The whole text, in the exposition format of Prometheus.
 #[must_use]
@@ -17,9 +17,16 @@ pub fn render(state: &State, running: Option<&Manifest>, rhythm: &Rhythm) -> Str
     text.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
 
     text.family("poll_total", "counter", "Attempts to be up to date since installation, by result.");
-    let results = ["ok", "unchanged"].into_iter().chain(Reason::ALL.iter().map(|reason| reason.as_str()));
-    for result in results {
+    for result in results() {
         text.sample("poll_total", &[("result", result)], state.poll_total.get(result).copied().unwrap_or(0));
+    }
+    text.family(
+        "import_total",
+        "counter",
+        "Imports of bundles since installation, by result; polls are counted apart.",
+    );
+    for result in results() {
+        text.sample("import_total", &[("result", result)], state.import_total.get(result).copied().unwrap_or(0));
     }
     text.family("poll_interval_seconds", "gauge", "Time between two polls, in seconds.");
     text.sample("poll_interval_seconds", &[], rhythm.every.as_secs());
@@ -27,6 +34,10 @@ pub fn render(state: &State, running: Option<&Manifest>, rhythm: &Rhythm) -> Str
     text.time("last_attempt_timestamp_seconds", "When the last attempt was made, in Unix time.", state.last_attempt);
     text.time("last_success_timestamp_seconds", "When an attempt last succeeded, in Unix time.", state.last_success);
     text.time("next_run_timestamp_seconds", "When the next poll is due, in Unix time.", state.next_poll);
+    let imported = state.last_import.as_ref().map(|import| import.at);
+    text.time("last_import_timestamp_seconds", "When a bundle was last imported, or refused, in Unix time.", imported);
+    let help = "When an import last succeeded, in Unix time.";
+    text.time("last_import_success_timestamp_seconds", help, state.last_import_success);
     let expires = state.root.map(|root| root.expires);
     text.time("root_expires_timestamp_seconds", "When the repository's trusted root expires, in Unix time.", expires);
 
@@ -36,12 +47,20 @@ pub fn render(state: &State, running: Option<&Manifest>, rhythm: &Rhythm) -> Str
     if let Some(running) = running {
         text.family("release_serial", "gauge", "The number of the release that runs.");
         text.sample("release_serial", &[], running.serial);
+        let imported = matches!(state.sources.get(&running.serial), Some(ReleaseSource::Bundle(_)));
+        text.family("release_imported", "gauge", "1 where the release that runs came in a bundle, 0 from the server.");
+        text.sample("release_imported", &[], u8::from(imported));
         text.family("component_info", "gauge", "The versions that run; the value is always 1.");
         for (component, version) in components(running) {
             text.sample("component_info", &[("component", component), ("version", &version)], 1);
         }
     }
     text.0
+}
+
+/// Every result that an attempt may have.
+fn results() -> impl Iterator<Item = &'static str> {
+    ["ok", "unchanged"].into_iter().chain(Reason::ALL.iter().map(|reason| reason.as_str()))
 }
 
 /// Labels come from closed sets: all `other-*` are one component, and a digest is no version to label with.
@@ -95,7 +114,10 @@ mod tests {
         let rhythm = Rhythm { every: Duration::from_secs(7200), jitter: Duration::ZERO };
         let text = render(&State::default(), None, &rhythm);
         for result in ["ok", "unchanged", "hook_failed", "internal"] {
-            assert!(text.contains(&format!("posture_feed_client_poll_total{{result=\"{result}\"}} 0\n")), "{text}");
+            for family in ["poll_total", "import_total"] {
+                let line = format!("posture_feed_client_{family}{{result=\"{result}\"}} 0\n");
+                assert!(text.contains(&line), "{text}");
+            }
         }
         assert!(text.contains("posture_feed_client_poll_interval_seconds 7200\n"));
         assert!(!text.contains("last_success_timestamp_seconds"));

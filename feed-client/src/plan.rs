@@ -1,9 +1,9 @@
-//! What to fetch. Pure: from a manifest and what is here already.
+//! What has to be brought here. Pure: from a manifest and what is here already.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
-use bundles::release::FileRef;
+use bundles::release::{FileRef, ReleasedFile};
 use bundles::{Digest, Limits, Manifest, Reason, Reasoned};
 
 /// Payloads that earlier releases left here, by digest.
@@ -19,8 +19,8 @@ pub struct Plan {
 /// One payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload {
-    /// Name, digest and length.
-    pub file: FileRef,
+    /// Name, digest and length, and the archive that opens to it.
+    pub file: ReleasedFile,
     /// Where it comes from.
     pub from: From,
 }
@@ -30,15 +30,14 @@ pub struct Payload {
 pub enum From {
     /// A release that is here holds the same bytes (to be verified: disks rot).
     Kept(PathBuf),
-    /// The server.
-    Server,
+    /// Wherever the release comes from: the server, or a bundle.
+    Source,
 }
 
 impl Plan {
-    /// Bytes to fetch.
-    #[must_use]
-    pub fn bytes_to_fetch(&self) -> u64 {
-        self.payloads.iter().filter(|payload| payload.from == From::Server).map(|payload| payload.file.length).sum()
+    /// What has to be brought here.
+    pub fn lacking(&self) -> impl Iterator<Item = &ReleasedFile> {
+        self.payloads.iter().filter(|payload| payload.from == From::Source).map(|payload| &payload.file)
     }
 }
 
@@ -48,16 +47,17 @@ impl Plan {
 /// The release is larger than the limits allow: nothing is fetched then.
 pub fn plan(manifest: &Manifest, kept: &Kept, limits: &Limits) -> Result<Plan, PlanError> {
     let mut seen = BTreeSet::new();
-    let files = manifest.components.iter().flat_map(|released| &released.files).map(|file| &file.payload);
+    let files = manifest.components.iter().flat_map(|released| &released.files);
     let mut payloads = Vec::new();
     let mut sum = 0_u64;
-    for file in files.filter(|file| seen.insert((file.sha256, file.name.clone()))) {
-        if file.length > limits.payload_bytes {
-            let (name, length) = (file.name.to_string(), file.length);
+    for file in files.filter(|file| seen.insert((file.payload.sha256, file.payload.name.clone()))) {
+        let payload = &file.payload;
+        if payload.length > limits.payload_bytes {
+            let (name, length) = (payload.name.to_string(), payload.length);
             return Err(PlanError::Payload { name, length, limit: limits.payload_bytes });
         }
-        sum = sum.saturating_add(file.length);
-        let from = kept.get(&file.sha256).map_or(From::Server, |path| From::Kept(path.clone()));
+        sum = sum.saturating_add(payload.length);
+        let from = kept.get(&payload.sha256).map_or(From::Source, |path| From::Kept(path.clone()));
         payloads.push(Payload { file: file.clone(), from });
     }
     // Kept ones count too: the bound is on what a release may take of this disk.

@@ -6,14 +6,21 @@ use jiff::Timestamp;
 use url::Url;
 
 use crate::fetch::FetchError;
+use crate::proxy::is_this_machine;
 use crate::repository::below;
 use crate::settings::Settings;
 use crate::state::State;
 
-/// The report for a state. `None` before the first attempt.
+/// The report for a state. `None` before the first attempt or import.
 #[must_use]
 pub fn make(state: &State, running: Option<&Manifest>, interval: std::time::Duration) -> Option<Report> {
-    let last_attempt: Timestamp = state.last_attempt?;
+    let import = state.last_import.as_ref();
+    // An import says nothing about the way to the server: it stands for an attempt only where there was none yet.
+    let (last_attempt, last_failure): (Timestamp, _) = match (state.last_attempt, import) {
+        (Some(at), _) => (at, state.last_failure.clone()),
+        (None, Some(import)) => (import.at, import.failure.clone()),
+        (None, None) => return None,
+    };
     let components = running.into_iter().flat_map(|manifest| &manifest.components);
     Some(Report {
         client_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -22,9 +29,9 @@ pub fn make(state: &State, running: Option<&Manifest>, interval: std::time::Dura
             .take(bundles::report::MAX_COMPONENTS)
             .map(|released| (released.component.clone(), released.version.clone()))
             .collect(),
-        last_success: state.last_success,
+        last_success: state.last_success.max(state.last_import_success),
         last_attempt,
-        last_failure: state.last_failure.clone(),
+        last_failure,
         // One that is past was promised by a `feed-client run` that does not run any more.
         next_poll: state.next_poll.filter(|next| *next > last_attempt),
         interval_seconds: interval.as_secs().max(1),
@@ -36,25 +43,19 @@ pub fn make(state: &State, running: Option<&Manifest>, interval: std::time::Dura
 /// # Errors
 /// The server does not take it, or the token would travel in the clear.
 pub async fn send(settings: &Settings, state: &State, running: Option<&Manifest>) -> Result<(), ReportError> {
-    let Some(token) = &settings.token else { return Ok(()) };
+    let (Some(token), Some(remote)) = (&settings.token, &settings.remote) else { return Ok(()) };
     let Some(report) = make(state, running, settings.rhythm.every) else { return Ok(()) };
-    if !may_carry_token(&settings.server) {
-        return Err(ReportError::Cleartext { server: settings.server.clone() });
+    if !may_carry_token(&remote.server) {
+        return Err(ReportError::Cleartext { server: remote.server.clone() });
     }
-    let url = below(&settings.server, &format!("api/v1/headends/{}/report", settings.id));
-    Ok(settings.http.put_json(&url, token.secret(), &report).await?)
+    let url = below(&remote.server, &format!("api/v1/headends/{}/report", settings.id));
+    Ok(remote.http.put_json(&url, token.secret(), &report).await?)
 }
 
 /// A token travels over TLS, or does not leave this machine (design, section 7).
 #[must_use]
 pub fn may_carry_token(server: &Url) -> bool {
-    let loopback = match server.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    server.scheme() == "https" || loopback
+    server.scheme() == "https" || is_this_machine(server)
 }
 
 /// Why no report was made.
@@ -82,7 +83,10 @@ impl Reasoned for ReportError {
 
 #[cfg(test)]
 mod tests {
+    use bundles::report::Failure;
+
     use super::*;
+    use crate::state::LastImport;
 
     #[test]
     fn a_token_travels_over_tls_or_not_at_all() {
@@ -107,5 +111,35 @@ mod tests {
         let read = Report::from_json(&serde_json::to_vec(&report).unwrap()).unwrap();
         assert_eq!(read, report);
         assert!(make(&State::default(), None, std::time::Duration::from_secs(60)).is_none());
+    }
+
+    #[test]
+    fn an_import_neither_ends_nor_makes_a_failure_of_polls() {
+        let time = |second| Some(Timestamp::from_second(second).unwrap());
+        let minute = std::time::Duration::from_secs(60);
+        let failure = |reason| Some(Failure::new(reason, "a sentence"));
+        let import =
+            |failure| Some(LastImport { at: time(200).unwrap(), file: "bundle.zip".to_owned(), serial: None, failure });
+        let polls_fail = State {
+            last_attempt: time(100),
+            last_success: time(50),
+            last_failure: failure(Reason::Connect),
+            last_import: import(None),
+            last_import_success: time(200),
+            ..State::default()
+        };
+        let report = make(&polls_fail, None, minute).unwrap();
+        assert_eq!((Some(report.last_attempt), report.last_success), (time(100), time(200)));
+        assert_eq!(report.last_failure.unwrap().reason, Reason::Connect);
+
+        let import_failed = State {
+            last_attempt: time(100),
+            last_success: time(100),
+            last_import: import(failure(Reason::Expired)),
+            ..State::default()
+        };
+        assert_eq!(make(&import_failed, None, minute).unwrap().last_failure, None);
+        let no_poll_yet = State { last_attempt: None, last_success: None, ..import_failed };
+        assert_eq!(make(&no_poll_yet, None, minute).unwrap().last_failure.unwrap().reason, Reason::Expired);
     }
 }

@@ -8,7 +8,8 @@ mod transport;
 use std::fmt;
 use std::path::Path;
 
-use bundles::{Digest, Manifest, TargetName};
+use bundles::signed::{self, RootFacts, SignedError, SignedManifest, SignedTarget, Verified};
+use bundles::{Digest, TargetName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sigstore_tuf::Updater;
@@ -51,15 +52,6 @@ impl fmt::Display for Side {
     }
 }
 
-/// Facts of the trusted root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RootFacts {
-    /// Its version.
-    pub version: u64,
-    /// When it expires.
-    pub expires: Timestamp,
-}
-
 /// Where a repository is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
@@ -73,6 +65,12 @@ impl Location {
         Self { base: below(server, side.path()) }
     }
 
+    /// The URL of what every poll asks for first.
+    #[must_use]
+    pub fn timestamp(&self) -> Url {
+        self.metadata("timestamp.json")
+    }
+
     fn metadata(&self, name: &str) -> Url {
         below(&self.base, &format!("metadata/{name}"))
     }
@@ -80,7 +78,7 @@ impl Location {
     /// The URL of a target.
     #[must_use]
     pub fn target(&self, target: &SignedTarget) -> Url {
-        below(&self.base, &format!("targets/{}", target.name.served_as(&target.sha256)))
+        below(&self.base, &format!("targets/{}", target.name().served_as(&target.sha256())))
     }
 }
 
@@ -92,68 +90,12 @@ pub fn below(base: &Url, path: &str) -> Url {
     url
 }
 
-/// A target that a threshold of trusted keys vouches for. Only [`Repository`] makes them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedTarget {
-    name: TargetName,
-    sha256: Digest,
-    length: u64,
-}
-
-impl SignedTarget {
-    /// Its path in the metadata.
-    #[must_use]
-    pub fn name(&self) -> &TargetName {
-        &self.name
-    }
-
-    /// The digest that its bytes must have.
-    #[must_use]
-    pub fn sha256(&self) -> Digest {
-        self.sha256
-    }
-
-    /// How many bytes it must have.
-    #[must_use]
-    pub fn length(&self) -> u64 {
-        self.length
-    }
-}
-
-/// A manifest as it was signed. Only [`Repository`] makes them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedManifest {
-    manifest: Manifest,
-    bytes: Vec<u8>,
-}
-
-impl SignedManifest {
-    /// What it says.
-    #[must_use]
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    #[cfg(test)]
-    pub(crate) fn for_tests(manifest: Manifest) -> Self {
-        let bytes = manifest.to_json();
-        Self { manifest, bytes }
-    }
-
-    /// The signed bytes: newer fields that this program does not know are kept with the release.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
 /// A repository whose metadata was verified just now.
 #[derive(Debug)]
 pub struct Repository {
-    updater: Updater,
+    verified: Verified,
     http: Http,
     location: Location,
-    now: Timestamp,
 }
 
 impl Repository {
@@ -172,7 +114,8 @@ impl Repository {
         let transport = Transport::new(http.clone(), location.clone());
         let held = store.timestamp_version();
         let answered = transport.timestamp_seen();
-        let updater = Updater::new(transport, pinned_root).map_err(RepositoryError::Root)?;
+        let updater =
+            Updater::new(transport, pinned_root).map_err(|error| RepositoryError::Root(SignedError::Root(error)))?;
         let mut updater = updater.with_store(store.clone());
         // A floor that cannot be read or written is worth more than any answer of the server.
         store.failure()?;
@@ -180,48 +123,55 @@ impl Repository {
         store.failure()?;
         refreshed.map_err(|error| RepositoryError::of(error, held, answered.get()))?;
         crash::point("client.refresh.stored");
-        Ok(Self { updater, http: http.clone(), location: location.clone(), now })
+        let verified = Verified::of_trusted(updater.trusted())?;
+        Ok(Self { verified, http: http.clone(), location: location.clone() })
     }
 
-    /// The trusted root's version and expiry.
+    /// What is vouched for.
     #[must_use]
-    pub fn root(&self) -> RootFacts {
-        let root = self.updater.trusted().root();
-        RootFacts { version: root.version, expires: root.expires }
-    }
-
-    /// What the metadata says of a target.
-    ///
-    /// # Errors
-    /// It is not signed, or signed without a SHA-256.
-    pub async fn target(&mut self, name: &TargetName) -> Result<SignedTarget, RepositoryError> {
-        let found = self.updater.get_target_info(name.as_str(), self.now).await;
-        let file = found
-            .map_err(|error| RepositoryError::of(error, None, None))?
-            .ok_or_else(|| RepositoryError::NoTarget { name: name.clone() })?;
-        let sha256 = file.hashes.get("sha256").and_then(|hex| hex.parse().ok());
-        let sha256 = sha256.ok_or_else(|| RepositoryError::NoDigest { name: name.clone() })?;
-        Ok(SignedTarget { name: name.clone(), sha256, length: file.length })
+    pub fn verified(&self) -> &Verified {
+        &self.verified
     }
 
     /// The manifest of the release that the stable channel points at.
     ///
     /// # Errors
     /// It is not signed, does not arrive as signed, or is not a manifest.
-    pub async fn stable(&mut self) -> Result<SignedManifest, RepositoryError> {
-        let target = self.target(&TargetName::of_channel_stable()).await?;
-        if target.length > bundles::release::MAX_MANIFEST_BYTES {
-            return Err(RepositoryError::TooLong { name: target.name, length: target.length });
+    pub async fn stable(&self) -> Result<SignedManifest, RepositoryError> {
+        let name = TargetName::of_channel_stable();
+        let target = self.verified.target(&name)?;
+        if target.length() > bundles::release::MAX_MANIFEST_BYTES {
+            return Err(RepositoryError::TooLong { name, length: target.length() });
         }
-        let bytes = self.http.get_small(&self.location.target(&target), target.length).await?;
-        if (bytes.len() as u64) < target.length {
-            return Err(RepositoryError::Short { name: target.name, length: bytes.len() as u64 });
+        let bytes = self.http.get_small(&self.location.target(target), target.length()).await?;
+        if (bytes.len() as u64) < target.length() {
+            return Err(RepositoryError::Short { name, length: bytes.len() as u64 });
         }
-        if Digest::of(&bytes) != target.sha256 {
-            return Err(RepositoryError::OtherBytes { name: target.name });
+        Ok(self.verified.manifest(&name, bytes)?)
+    }
+}
+
+impl Repository {
+    /// The offline repository's root as this one's signed metadata has it, where that is another one than `known`, which
+    /// is here already. `None` where it is the same, or is not signed here: an offline repository names none.
+    ///
+    /// # Errors
+    /// It does not arrive as signed, or is no root.
+    pub async fn offline_root(&self, known: Option<&[u8]>) -> Result<Option<Vec<u8>>, RepositoryError> {
+        let name = TargetName::of_offline_root();
+        let Ok(target) = self.verified.target(&name) else { return Ok(None) };
+        if known.is_some_and(|known| Digest::of(known) == target.sha256()) {
+            return Ok(None);
         }
-        let manifest = Manifest::from_json(&bytes)?;
-        Ok(SignedManifest { manifest, bytes })
+        if target.length() > signed::MAX_ROOT_BYTES {
+            return Err(RepositoryError::TooLong { name, length: target.length() });
+        }
+        let bytes = self.http.get_small(&self.location.target(target), target.length()).await?;
+        if Digest::of(&bytes) != target.sha256() {
+            return Err(RepositoryError::OtherBytes { name });
+        }
+        check_root(&bytes)?;
+        Ok(Some(bytes))
     }
 }
 
@@ -230,8 +180,7 @@ impl Repository {
 /// # Errors
 /// They are not.
 pub fn check_root(bytes: &[u8]) -> Result<RootFacts, RepositoryError> {
-    let trusted = sigstore_tuf::TrustedMetadataSet::from_root(bytes).map_err(RepositoryError::Root)?;
-    Ok(RootFacts { version: trusted.root().version, expires: trusted.root().expires })
+    RootFacts::of_root(bytes).map_err(RepositoryError::Root)
 }
 
 /// Whether `root` opens the repository at `location`, without keeping anything of it.

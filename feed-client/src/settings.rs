@@ -1,8 +1,11 @@
 //! What the client works with: the configuration file over what enrolment stored.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use bundles::signed::RootFacts;
 use bundles::{Reason, Reasoned};
+use certs::PinnedVerifier;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -11,6 +14,8 @@ use crate::data::Paths;
 use crate::durable::{self, Readers, StorageError};
 use crate::fetch::{FetchError, Http};
 use crate::poll::Rhythm;
+use crate::proxy::{Proxy, ProxyError};
+use crate::refusals::Refusals;
 use crate::repository::{Location, Side};
 
 /// The data directory where `--data` does not say otherwise; beside `feed-server`'s `./feed-data`.
@@ -25,9 +30,10 @@ const MAX_TOKEN_BYTES: usize = 4 << 10;
 /// What `feed-client enroll` stored. Written last: with it, the rest is there too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enrolment {
-    /// The server's base URL.
-    pub server: Url,
-    /// This headend's name there.
+    /// The server's base URL; absent where releases come by hand alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Url>,
+    /// This headend's name, on the server and on receipts.
     pub id: HeadendId,
     /// The repository that the pinned root opens.
     pub repository: Side,
@@ -60,7 +66,7 @@ impl Enrolment {
     /// # Errors
     /// The file system refuses.
     pub fn save(&self, paths: &Paths) -> Result<(), StorageError> {
-        // Three strings: serde_json has nothing to refuse here.
+        // Strings alone: serde_json has nothing to refuse here.
         let bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         durable::write(&paths.enrolment(), &bytes, Readers::Anyone)
     }
@@ -77,6 +83,8 @@ pub struct Local {
     pub paths: Paths,
     /// What enrolment stored, if it happened.
     pub enrolment: Option<Enrolment>,
+    /// What the proxy refused; absent for whoever makes one attempt and keeps nothing.
+    pub refusals: Option<Refusals>,
 }
 
 impl Local {
@@ -106,33 +114,65 @@ impl Local {
         let config = config_file.as_deref().map(Config::load).transpose()?.unwrap_or_default();
         let paths = Paths::new(data, config.apply.directory.as_deref());
         let enrolment = enrolment(&paths)?;
-        Ok(Self { config, config_file, paths, enrolment })
+        Ok(Self { config, config_file, paths, enrolment, refusals: None })
+    }
+
+    /// The root that bundles are believed by: the offline repository's. A headend of the online repository has it from
+    /// there, signed.
+    ///
+    /// # Errors
+    /// This headend is not enrolled, has not got it yet, or cannot read it.
+    pub fn import_root(&self) -> Result<Vec<u8>, SettingsError> {
+        import_root(&self.paths, self.enrolment.as_ref().ok_or(SettingsError::NotEnrolled)?.repository)
+    }
+
+    /// What that root says of itself, where there is one.
+    #[must_use]
+    pub fn import_root_facts(&self) -> Option<RootFacts> {
+        RootFacts::of_root(&self.import_root().ok()?).ok()
+    }
+
+    /// With an eye on what the proxy refused, where the way to the server is made for more than a look.
+    #[must_use]
+    pub fn minding(self, refusals: Refusals) -> Self {
+        Self { refusals: Some(refusals), ..self }
     }
 
     /// The server's URL: the configuration's, else enrolment's.
     #[must_use]
     pub fn server(&self) -> Option<&Url> {
-        self.config.server.url.as_ref().or(self.enrolment.as_ref().map(|enrolment| &enrolment.server))
+        self.config.server.url.as_ref().or_else(|| self.enrolment.as_ref()?.server.as_ref())
     }
 
-    /// A client for the configured trust.
+    /// Who decides whether the server is trusted.
     ///
     /// # Errors
-    /// The trust anchors cannot be read, or make no client.
-    pub fn http(&self) -> Result<Http, SettingsError> {
+    /// The trust anchors cannot be read, or make no verifier.
+    pub fn verifier(&self) -> Result<Arc<PinnedVerifier>, SettingsError> {
         let server = &self.config.server;
-        let tls = if server.trust_anchors.is_empty() {
-            let roots: rustls::RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-            rustls::ClientConfig::builder_with_provider(certs::provider())
-                .with_safe_default_protocol_versions()
-                .map_err(SettingsError::Tls)?
-                .with_root_certificates(roots)
-                .with_no_client_auth()
+        let anchors = if server.trust_anchors.is_empty() {
+            certs::Anchors::all_public()
         } else {
-            let anchors = certs::Anchors::load(&server.trust_anchors, &server.anchors_directory)?;
-            certs::client_config(certs::PinnedVerifier::new(anchors)?)
+            certs::Anchors::load(&server.trust_anchors, &server.anchors_directory)?
         };
-        Ok(Http::new(tls, &self.trust_advice())?)
+        Ok(PinnedVerifier::new(anchors)?)
+    }
+
+    /// The proxy on the way to the server, by the configuration and the environment.
+    ///
+    /// # Errors
+    /// The environment names one that cannot be used.
+    pub fn proxy(&self, server: &Url) -> Result<Option<Proxy>, SettingsError> {
+        Ok(Proxy::for_server(&self.config.server.proxy, server, |name| std::env::var(name).ok())?)
+    }
+
+    /// A client for the server, by the configured trust and proxy.
+    ///
+    /// # Errors
+    /// As [`Local::verifier`] and [`Local::proxy`], or they make no client.
+    pub fn http(&self, server: &Url) -> Result<Http, SettingsError> {
+        let tls = certs::client_config(self.verifier()?);
+        Ok(Http::new(tls, self.proxy(server)?, self.refusals.clone(), &self.trust_advice())?)
     }
 
     /// Most often the configuration that names the root was not read at all, and nobody notices.
@@ -157,8 +197,14 @@ impl Local {
         let Some(enrolment) = self.enrolment.clone() else { return Err(SettingsError::NotEnrolled) };
         let root_path = self.paths.pinned_root();
         let pinned_root = durable::read_if_there(&root_path)?.ok_or(SettingsError::NotEnrolled)?;
-        let server = self.config.server.url.clone().unwrap_or(enrolment.server);
-        let http = self.http()?;
+        let remote = match self.server() {
+            Some(server) => Some(Remote {
+                server: server.clone(),
+                location: Location::new(server, enrolment.repository),
+                http: self.http(server)?,
+            }),
+            None => None,
+        };
         let token = self.config.headend.token_file.as_deref().map(read_token).transpose()?;
         let token = match token {
             Some(token) => Some(token),
@@ -167,15 +213,13 @@ impl Local {
         };
         Ok(Settings {
             side: enrolment.repository,
-            location: Location::new(&server, enrolment.repository),
             id: self.config.headend.id.clone().unwrap_or(enrolment.id),
             rhythm: self.config.schedule,
             config: self.config,
             paths: self.paths,
             pinned_root,
-            server,
+            remote,
             token,
-            http,
         })
     }
 }
@@ -187,13 +231,11 @@ pub struct Settings {
     pub config: Config,
     /// The directories.
     pub paths: Paths,
-    /// The server's base URL.
-    pub server: Url,
-    /// Which of its repositories.
+    /// The server that is followed; absent where releases come by hand alone.
+    pub remote: Option<Remote>,
+    /// Which repository the pinned root opens.
     pub side: Side,
-    /// Where that is.
-    pub location: Location,
-    /// This headend's name there.
+    /// This headend's name, on the server and on receipts.
     pub id: HeadendId,
     /// The token for reports.
     pub token: Option<Token>,
@@ -201,8 +243,42 @@ pub struct Settings {
     pub pinned_root: Vec<u8>,
     /// How often to poll.
     pub rhythm: Rhythm,
+}
+
+/// The server that is followed.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    /// Its base URL.
+    pub server: Url,
+    /// Where the repository is.
+    pub location: Location,
     /// The way there.
     pub http: Http,
+}
+
+impl Settings {
+    /// The server that is followed.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn remote(&self) -> Result<&Remote, SettingsError> {
+        self.remote.as_ref().ok_or(SettingsError::NoServer)
+    }
+
+    /// As [`Local::import_root`].
+    ///
+    /// # Errors
+    /// It was not brought yet, or cannot be read.
+    pub fn import_root(&self) -> Result<Vec<u8>, SettingsError> {
+        import_root(&self.paths, self.side)
+    }
+}
+
+fn import_root(paths: &Paths, enrolled_with: Side) -> Result<Vec<u8>, SettingsError> {
+    match enrolled_with {
+        Side::Offline => durable::read_if_there(&paths.pinned_root())?.ok_or(SettingsError::NotEnrolled),
+        Side::Online => durable::read_if_there(&paths.offline_root())?.ok_or(SettingsError::NoOfflineRoot),
+    }
 }
 
 /// A bearer token; never shown.
@@ -269,6 +345,19 @@ pub enum SettingsError {
     /// Nobody enrolled this headend.
     #[error("this headend is not enrolled; run `feed-client enroll --server URL --root FILE` first (and mind --data)")]
     NotEnrolled,
+    /// Enrolled for imports alone.
+    #[error(
+        "this headend was enrolled without a server, so releases come with `feed-client import ZIP` alone; to follow a \
+         server, run `feed-client enroll --server URL --root FILE`"
+    )]
+    NoServer,
+    /// The server was not asked since this headend was enrolled, or signs no bundles.
+    #[error(
+        "this headend does not know yet what bundles are signed with: it trusts the online repository, whose signed metadata \
+         says so, and has not read it; run `feed-client update` once while the server can be reached, or run `feed-client \
+         enroll` with the root of the offline repository (`feed-server keys export-root --offline`)"
+    )]
+    NoOfflineRoot,
     /// No token in the token file.
     #[error("the token file {} is of no use", path.display())]
     Token {
@@ -284,9 +373,9 @@ pub enum SettingsError {
     /// The trust anchors make no verifier.
     #[error("[server] trust_anchors cannot be used")]
     Verifier(#[from] certs::VerifierError),
-    /// No TLS.
-    #[error("TLS cannot be set up")]
-    Tls(#[source] rustls::Error),
+    /// The proxy.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// No client.
     #[error(transparent)]
     Http(#[from] FetchError),
@@ -298,8 +387,13 @@ impl Reasoned for SettingsError {
             Self::Config(error) => error.reason(),
             Self::Storage(error) => error.reason(),
             Self::Enrolment { .. } => Reason::Storage,
-            Self::NotEnrolled | Self::Token { .. } | Self::Anchors(_) | Self::Verifier(_) => Reason::BadRequest,
-            Self::Tls(_) => Reason::Internal,
+            Self::NotEnrolled
+            | Self::NoServer
+            | Self::NoOfflineRoot
+            | Self::Token { .. }
+            | Self::Anchors(_)
+            | Self::Verifier(_) => Reason::BadRequest,
+            Self::Proxy(error) => error.reason(),
             Self::Http(error) => error.reason(),
         }
     }

@@ -1,16 +1,19 @@
 //! What the client knows about itself, durable: floors, holds, what it is in the middle of, how attempts went.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use bundles::inspection::ZipFacts;
 use bundles::report::Failure;
+use bundles::signed::RootFacts;
 use bundles::{Reason, Reasoned, Serial};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::crash;
 use crate::data::Paths;
 use crate::durable::{self, Readers, StorageError};
-use crate::repository::RootFacts;
 
 /// The state format that this code writes and reads.
 const FORMAT: u32 = 1;
@@ -43,8 +46,56 @@ pub struct State {
     pub next_poll: Option<Timestamp>,
     /// Attempts by result (`ok`, `unchanged`, or a reason) since installation.
     pub poll_total: BTreeMap<String, u64>,
+    /// The newest time at which anything was made that was verified here: without NTP, no clock is believed to be before
+    /// it when a bundle is held to its end.
+    pub newest_signed: Option<Timestamp>,
+    /// Where the releases that are here came from, as far as it was noted.
+    pub sources: BTreeMap<Serial, ReleaseSource>,
+    /// The last import. Imports have notes of their own: one that an operator makes by hand neither ends nor begins a
+    /// series of failed polls, which is about the way to the server.
+    pub last_import: Option<LastImport>,
+    /// When an import last succeeded.
+    pub last_import_success: Option<Timestamp>,
+    /// Imports by result since installation, as `poll_total`.
+    pub import_total: BTreeMap<String, u64>,
     /// The repository's root as last verified.
+    #[serde(deserialize_with = "root_or_none")]
     pub root: Option<RootFacts>,
+}
+
+/// Where a release came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ReleaseSource {
+    /// From the server.
+    Server {
+        /// Its base URL.
+        url: Url,
+    },
+    /// By hand.
+    Bundle(ZipFacts),
+}
+
+impl fmt::Display for ReleaseSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server { url } => url.fmt(f),
+            Self::Bundle(zip) => write!(f, "imported from {}, SHA-256 {}", zip.name, zip.sha256),
+        }
+    }
+}
+
+/// How an import went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastImport {
+    /// When it was begun.
+    pub at: Timestamp,
+    /// The bundle's file name.
+    pub file: String,
+    /// The release that it brought, or that ran already.
+    pub serial: Option<Serial>,
+    /// Why it failed; absent where it did not.
+    pub failure: Option<Failure>,
 }
 
 /// A release that is held back.
@@ -94,9 +145,20 @@ impl Default for State {
             failures_in_a_row: 0,
             next_poll: None,
             poll_total: BTreeMap::new(),
+            newest_signed: None,
+            sources: BTreeMap::new(),
+            last_import: None,
+            last_import_success: None,
+            import_total: BTreeMap::new(),
             root: None,
         }
     }
+}
+
+/// Earlier clients wrote less of it, and the next refresh gives all of it anew: nothing to call the state damaged for.
+fn root_or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<RootFacts>, D::Error> {
+    let value = Option::<serde_json::Value>::deserialize(from)?;
+    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
 }
 
 impl State {
@@ -126,9 +188,23 @@ impl State {
         durable::write(&paths.state(), &bytes, Readers::Anyone)
     }
 
-    /// Takes note of a release number that a verified manifest has.
-    pub fn saw(&mut self, serial: Serial) {
+    /// Takes note of the number and the time that a verified manifest has.
+    pub fn saw(&mut self, serial: Serial, created: Timestamp) {
         self.highest_serial = self.highest_serial.max(Some(serial));
+        self.newest_signed = self.newest_signed.max(Some(created));
+    }
+
+    /// One more import ended so.
+    pub fn count_import(&mut self, result: &str) {
+        *self.import_total.entry(result.to_owned()).or_default() += 1;
+    }
+
+    /// How the newest attempt went, poll or import: when it was made, and why it failed if it did.
+    #[must_use]
+    pub fn newest_attempt(&self) -> Option<(Timestamp, Option<&Failure>)> {
+        let poll = self.last_attempt.map(|at| (at, self.last_failure.as_ref()));
+        let import = self.last_import.as_ref().map(|import| (import.at, import.failure.as_ref()));
+        [poll, import].into_iter().flatten().max_by_key(|(at, _)| *at)
     }
 
     /// Whether a scheduled poll must leave this release alone, and why.
@@ -195,12 +271,16 @@ mod tests {
         assert_eq!(State::load(&paths).unwrap(), State::default());
 
         let mut state = State::default();
-        state.saw(serial(7));
-        state.saw(serial(3));
+        let made = |second| Timestamp::from_second(second).unwrap();
+        state.saw(serial(7), made(70));
+        state.saw(serial(3), made(30));
         state.count("ok");
+        let zip = ZipFacts { name: "b.zip".to_owned(), sha256: bundles::Digest::of(b""), length: 0 };
+        state.sources.insert(serial(7), ReleaseSource::Bundle(zip));
+        state.sources.insert(serial(3), ReleaseSource::Server { url: Url::parse("https://feed.example/").unwrap() });
         state.save(&paths).unwrap();
         assert_eq!(State::load(&paths).unwrap(), state);
-        assert_eq!(state.highest_serial, Some(serial(7)));
+        assert_eq!((state.highest_serial, state.newest_signed), (Some(serial(7)), Some(made(70))));
 
         for (text, says) in [("{\"format\":2}", "format 2"), ("{", "damaged")] {
             std::fs::write(paths.state(), text).unwrap();
@@ -208,6 +288,16 @@ mod tests {
             assert_eq!(error.reason(), Reason::Storage);
             assert!(error.to_string().contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn a_root_as_earlier_clients_noted_it_is_no_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::new(directory.path(), None);
+        let text = r#"{"format":1,"highest_serial":7,"root":{"version":1,"expires":"2030-01-01T00:00:00Z"}}"#;
+        std::fs::write(paths.state(), text).unwrap();
+        let state = State::load(&paths).unwrap();
+        assert_eq!((state.highest_serial, state.root), (Some(serial(7)), None));
     }
 
     #[test]

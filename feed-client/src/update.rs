@@ -3,6 +3,8 @@
 
 mod attempt;
 mod error;
+mod import;
+mod supplier;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,6 +13,7 @@ use bundles::report::Failure;
 use bundles::{Manifest, Reason, Reasoned as _, Serial};
 
 pub use error::UpdateError;
+pub use import::Imported;
 
 use crate::apply::stage;
 use crate::clock::Edge;
@@ -38,7 +41,7 @@ pub enum Outcome {
         serial: Serial,
         /// Which one ran before.
         previous: Option<Serial>,
-        /// Bytes of payloads fetched for it.
+        /// Bytes of payloads fetched for it, or of archives read from a bundle.
         bytes: u64,
     },
     /// The newest release runs already.
@@ -102,7 +105,8 @@ impl Updater<'_> {
         };
         let run_id = format!("{:08x}", (self.edge.random() * f64::from(u32::MAX)) as u32);
         let began = Instant::now();
-        tracing::info!(run_id, server = %self.settings.server, "Starting posture update");
+        let server = self.settings.remote.as_ref().map(|remote| remote.server.as_str());
+        tracing::info!(run_id, server, "Starting posture update");
 
         let result = attempt.run(trigger, self.edge.now()).await;
         let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -208,12 +212,7 @@ impl Updater<'_> {
     /// Metrics and report: neither can make an attempt fail, nor a failed one worse.
     async fn tell(&self, state: &mut State) {
         let running = apply::running(&self.settings.paths).ok().flatten();
-        if let Some(textfile) = &self.settings.config.metrics.textfile {
-            let text = metrics::render(state, running.as_ref(), &self.settings.rhythm);
-            if let Err(error) = durable::write(textfile, text.as_bytes(), durable::Readers::Anyone) {
-                tracing::warn!("metrics were not written: {}", error.whole_message());
-            }
-        }
+        self.write_metrics(state, running.as_ref());
         let refused = self.report(state, running.as_ref()).await.err();
         // Most attempts end without this second write.
         if state.last_report_failure != refused {
@@ -221,6 +220,14 @@ impl Updater<'_> {
             if let Err(error) = state.save(&self.settings.paths) {
                 tracing::warn!("how the report went was not noted: {}", error.whole_message());
             }
+        }
+    }
+
+    fn write_metrics(&self, state: &State, running: Option<&Manifest>) {
+        let Some(textfile) = &self.settings.config.metrics.textfile else { return };
+        let text = metrics::render(state, running, &self.settings.rhythm);
+        if let Err(error) = durable::write(textfile, text.as_bytes(), durable::Readers::Anyone) {
+            tracing::warn!("metrics were not written: {}", error.whole_message());
         }
     }
 

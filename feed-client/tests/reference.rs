@@ -22,7 +22,7 @@ fn the_reference_holds_the_defaults() {
 #[test]
 fn every_example_is_a_key_that_exists() {
     let text = with_examples();
-    for key in ["url", "trust_anchors", "id", "token_file", "directory", "hook", "textfile"] {
+    for key in ["url", "trust_anchors", "proxy", "id", "token_file", "directory", "hook", "textfile"] {
         assert!(text.lines().any(|line| line.starts_with(key)), "{key} is missing in\n{text}");
     }
     Config::parse(&text, Path::new(".")).unwrap();

@@ -15,9 +15,19 @@ pub const POINTS: &[&str] = &[
     "tree.offline_switched",
     "tree.vendor_archives",
     "tree.vendor_switched",
+    "tree.bundle_built",
+    "tree.bundle_unnamed",
     "tree.before_cleanup",
     "collect.partial",
     "run.before_record",
+    "import.received",
+    "import.verified",
+    "import.staged",
+    "import.taken",
+    "import.before_record",
+    "incoming.recorded",
+    "manners.before_keep",
+    "manners.kept",
 ];
 
 /// Aborts the process if `POSTURE_FEED_CRASH_AT` names this point (debug builds only).

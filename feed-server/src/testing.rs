@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 
 use bundles::fake::{Edition, Feed, Options};
 use bundles::release::{FileRef, ReleasedComponent, ReleasedFile, Source, SourceKind};
-use bundles::{Component, Digest, FileName, Limits, Manifest, Serial};
+use bundles::signed::{self, Metadata, peek};
+use bundles::{Component, Digest, FileName, Limits, Manifest, Serial, TargetName};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use url::Url;
 
-use crate::config::Config;
+use crate::config::{Config, Role, UpstreamKind};
 use crate::publish::{Keys, Publisher};
 use crate::release;
-use crate::store::Store;
+use crate::release::relay::{self, Received, TakeError, Took};
+use crate::store::{Repository, Store};
 use crate::sync::{CheckedFeed, CheckedFile};
 
 /// Where the feeds of tests come from.
@@ -61,9 +63,29 @@ impl World {
         Self { directory, config, store, publisher, edition: Edition::before(), now: start() }
     }
 
+    /// A relay, which nothing was brought to yet.
+    pub(crate) fn relay() -> Self {
+        Self::with(|config| config.upstream.kind = UpstreamKind::Mirror)
+    }
+
+    /// Brings what the tree of an origin or relay serves of these repositories here, and publishes nothing.
+    pub(crate) fn take(&self, tree: &Path, repositories: &[Repository]) -> Result<Took, TakeError> {
+        relay::take(&self.store, Received { now: self.now, ..received(&self.store, tree, repositories) })
+    }
+
     /// As another process, where a world with one release is or was.
     pub(crate) fn at(directory: PathBuf) -> Self {
-        let config = config(&directory);
+        Self::at_with(directory, |_| {})
+    }
+
+    /// The same, where it is or was a relay.
+    pub(crate) fn relay_at(directory: PathBuf) -> Self {
+        Self::at_with(directory, |config| config.upstream.kind = UpstreamKind::Mirror)
+    }
+
+    fn at_with(directory: PathBuf, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config(&directory);
+        change(&mut config);
         let store = Store::open(&config.data.directory).unwrap();
         let now = start() + hours(2);
         let publisher = open(&store, &config, now);
@@ -140,8 +162,40 @@ fn walk(directory: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
 }
 
 fn open(store: &Store, config: &Config, now: Timestamp) -> Publisher {
-    let (keys, _) = Keys::open_or_create(&config.data.directory.join("keys")).unwrap();
+    let keys = || Keys::open_or_create(&config.data.directory.join("keys")).unwrap().0;
+    let keys = (config.upstream.role() == Role::Origin).then(keys);
     Publisher::open(store.clone(), &config.data.directory, config, keys, now).unwrap()
+}
+
+/// What a tree serves of these repositories, verified from its first root on, as a bundle or a follower brings it.
+pub(crate) fn received(store: &Store, tree: &Path, repositories: &[Repository]) -> Received {
+    let mut manifest = None;
+    let mut metadata = Vec::new();
+    for repository in repositories {
+        let folder = tree.join(repository.folder());
+        let text = |name: &str| std::fs::read_to_string(folder.join("metadata").join(name)).unwrap();
+        let roots = (1..).map(|version| folder.join(format!("metadata/{version}.root.json")));
+        let roots: Vec<String> = roots.map_while(|path| std::fs::read_to_string(path).ok()).collect();
+        let timestamp = text("timestamp.json");
+        let snapshot = text(&format!("{}.snapshot.json", peek::snapshot_version(&timestamp).unwrap()));
+        let targets = text(&format!("{}.targets.json", peek::targets_version(&snapshot).unwrap()));
+        let given = Metadata { roots, timestamp, snapshot, targets };
+        let verified = signed::authenticate(given.roots[0].as_bytes(), &given, None).unwrap();
+        let stable = TargetName::of_channel_stable();
+        let served = stable.served_as(&verified.target(&stable).unwrap().sha256());
+        let bytes = std::fs::read(folder.join("targets").join(served)).unwrap();
+        manifest = Some(verified.manifest(&stable, bytes).unwrap());
+        metadata.push((*repository, given));
+    }
+    let manifest = manifest.unwrap();
+    let folder = tree.join(repositories[0].folder()).join("targets");
+    let file = |file: &FileRef| {
+        let served = file.target_name().unwrap().served_as(&file.sha256);
+        let mut bytes = std::fs::File::open(folder.join(served)).unwrap();
+        CheckedFile::check(&store.staging, file.clone(), &mut bytes).unwrap()
+    };
+    let files = manifest.manifest().files().into_iter().map(file).collect();
+    Received { manifest, files, metadata, now: start() }
 }
 
 /// A fake feed as the checks leave it.
@@ -168,9 +222,16 @@ pub(crate) fn checked(store: &Store, edition: &Edition) -> CheckedFeed {
         ReleasedComponent { component, version, files }
     });
     CheckedFeed {
-        source: Source { kind: SourceKind::VendorFeed, url: Some(UPSTREAM.to_owned()), sha256: Some(index.sha256) },
+        source: Source {
+            kind: SourceKind::VendorFeed,
+            url: Some(UPSTREAM.to_owned()),
+            sha256: Some(index.sha256),
+            vouched_by: None,
+        },
         components: components.collect(),
         index: Some(index),
+        offline_zip: None,
+        reading: Some(bundles::index::Reading::Entries),
         new_files,
         validators: Vec::new(),
         received_bytes: 0,

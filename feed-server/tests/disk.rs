@@ -10,9 +10,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bundles::release::{FORMAT, FileRef, ReleasedComponent, ReleasedFile, Source, SourceKind};
-use bundles::{Component, Digest, FileName, Manifest, Reason, Reasoned as _, Serial};
-use feed_server::config::Config;
-use feed_server::publish::{Keys, Publisher};
+use bundles::signed::{self, Metadata, peek};
+use bundles::{Component, Digest, FileName, Manifest, Reason, Reasoned as _, Serial, TargetName};
+use feed_server::config::{Config, UpstreamKind};
+use feed_server::publish::{Keys, Publisher, Repository};
+use feed_server::release::relay::{self, Received};
 use feed_server::store::records::ReleaseRecord;
 use feed_server::store::{Batch, Store, StoreError, Table, free_bytes};
 use feed_server::sync::CheckedFile;
@@ -143,7 +145,7 @@ fn published(data: &Path) {
         format: FORMAT,
         serial: Serial::FIRST,
         created: jiff::Timestamp::UNIX_EPOCH,
-        source: Source { kind: SourceKind::VendorFeed, url: None, sha256: None },
+        source: Source { kind: SourceKind::VendorFeed, url: None, sha256: None, vouched_by: None },
         components: vec![ReleasedComponent {
             component: Component::Conditions,
             version: "1.0".parse().unwrap(),
@@ -153,12 +155,42 @@ fn published(data: &Path) {
         offline_zip: None,
     };
     store.blobs.adopt(CheckedFile::check(&store.staging, archive, &mut &b"archive"[..]).unwrap()).unwrap();
-    store.commit(store.release_batch(&ReleaseRecord { manifest }, &[]).unwrap()).unwrap();
+    store.commit(store.release_batch(&ReleaseRecord { manifest, signed: None, taken: None }, &[]).unwrap()).unwrap();
     let mut config = Config::default();
     config.data.directory = data.to_owned();
     let (keys, _) = Keys::open_or_create(&data.join("keys")).unwrap();
     let now = feed_server::clock::now();
     let publisher = Publisher::open(store, data, &config, keys, now).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(publisher.publish(now)).unwrap();
+}
+
+/// A relay's data directory, to which what an origin has in its tree was brought as a bundle brings it.
+fn brought(origin: &Path, data: &Path) {
+    let tree = origin.join("tree/offline");
+    let text = |name: &str| std::fs::read_to_string(tree.join("metadata").join(name)).unwrap();
+    let timestamp = text("timestamp.json");
+    let snapshot = text(&format!("{}.snapshot.json", peek::snapshot_version(&timestamp).unwrap()));
+    let targets = text(&format!("{}.targets.json", peek::targets_version(&snapshot).unwrap()));
+    let metadata = Metadata { roots: vec![text("1.root.json")], timestamp, snapshot, targets };
+    let verified = signed::authenticate(metadata.roots[0].as_bytes(), &metadata, None).unwrap();
+    let target = |name: &TargetName| {
+        let sha256 = verified.target(name).unwrap().sha256();
+        std::fs::read(tree.join("targets").join(name.served_as(&sha256))).unwrap()
+    };
+    let stable = TargetName::of_channel_stable();
+    let manifest = verified.manifest(&stable, target(&stable)).unwrap();
+    let (store, now) = (Store::open(data).unwrap(), feed_server::clock::now());
+    let check = |file: &FileRef| {
+        let bytes = target(&file.target_name().unwrap());
+        CheckedFile::check(&store.staging, file.clone(), &mut &bytes[..]).unwrap()
+    };
+    let files = manifest.manifest().files().into_iter().map(check).collect();
+    let received = Received { manifest, files, metadata: vec![(Repository::Offline, metadata)], now };
+    relay::take(&store, received).unwrap();
+    let mut config = Config::default();
+    (config.data.directory, config.upstream.kind) = (data.to_owned(), UpstreamKind::Mirror);
+    let publisher = Publisher::open(store, data, &config, None::<Keys>, now).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(publisher.publish(now)).unwrap();
 }
@@ -251,4 +283,34 @@ fn a_server_that_starts_on_a_full_disk_serves_what_was_published_and_heals() {
     assert_eq!(verb(&["sync"]).0, Some(10));
     assert!(verb(&["release", "list"]).1.contains('1'));
     assert!(server.get("/repo/metadata/timestamp.json").starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_relay_that_starts_on_a_full_disk_serves_what_was_brought_to_it() {
+    let Some(disk) = small_disk("a_relay_that_starts_on_a_full_disk_serves_what_was_brought_to_it") else { return };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (origin, data) = (elsewhere.path().join("origin"), disk.join("data"));
+    published(&origin);
+    brought(&origin, &data);
+    let configuration = elsewhere.path().join("server.toml");
+    let upstream = "[upstream]\nkind = \"mirror\"\nroot = \"root.json\"\n[listen]\naddress = \"127.0.0.1:0\"\n";
+    std::fs::write(&configuration, upstream).unwrap();
+    std::fs::copy(origin.join("tree/offline/metadata/1.root.json"), elsewhere.path().join("root.json")).unwrap();
+    // The first start says what the directory is.
+    drop(Server::start(&configuration, &data));
+    let ballast = fill(&disk, 0);
+    for _ in ["full", "full again"] {
+        let server = Server::start(&configuration, &data);
+        for path in
+            ["/offline/metadata/timestamp.json", "/offline/metadata/1.root.json", "/offline/posture-offline.zip.sha256"]
+        {
+            let answer = server.get(path);
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        }
+        assert!(server.get("/metrics").contains("posture_feed_release_serial 1\n"));
+    }
+    assert!(!data.join("keys").exists());
+    std::fs::remove_file(ballast).unwrap();
+    let server = Server::start(&configuration, &data);
+    assert!(server.get("/offline/metadata/timestamp.json").starts_with("HTTP/1.1 200 "));
 }

@@ -2,15 +2,27 @@
 
 use std::path::Path;
 
-use feed_server::config::{self, Config};
+use feed_server::config::{self, Config, Role};
 
 const REFERENCE: &str = include_str!("../../deploy/feed-server.toml");
 
-/// The reference with every example made real.
-fn with_examples() -> String {
+/// The reference with every example made real that does something for this kind of upstream.
+fn with_examples(kind: &str) -> String {
     let is_example =
         |line: &str| line.strip_prefix("# ").is_some_and(|rest| rest.contains(" = ") && !rest.contains(": "));
-    REFERENCE.lines().map(|line| if is_example(line) { &line[2..] } else { line }.to_owned() + "\n").collect()
+    let is_mirrors = |line: &str| line.starts_with("# root = ");
+    let is_vendors = |line: &str| line.starts_with("# offline_zip_url = ");
+    let is_others = |line: &str| line.starts_with("# \"chart_w") || is_vendors(line);
+    let does_nothing = |line: &str| match kind {
+        "mirror" => is_others(line),
+        "vendor" => is_mirrors(line),
+        _ => is_mirrors(line) || is_vendors(line),
+    };
+    let text: String = REFERENCE
+        .lines()
+        .map(|line| if is_example(line) && !does_nothing(line) { &line[2..] } else { line }.to_owned() + "\n")
+        .collect();
+    text.replace("\nkind = \"vendor\"\n", &format!("\nkind = \"{kind}\"\n"))
 }
 
 #[test]
@@ -24,9 +36,24 @@ fn the_reference_holds_the_defaults() {
 
 #[test]
 fn every_example_is_a_key_that_exists() {
-    let text = with_examples();
-    for key in ["metrics_address", "tls_certificate", "tls_key", "public_url", "chart_w"] {
+    let text = with_examples("vendor") + &with_examples("mirror");
+    for key in [
+        "root",
+        "offline_zip_url",
+        "metrics_address",
+        "tls_certificate",
+        "tls_key",
+        "public_url",
+        "chart_w",
+        "url = \"http://proxy",
+        "username",
+        "password_file",
+        "watched_folder",
+    ] {
         assert!(text.lines().any(|line| line.trim_start_matches('"').starts_with(key)), "{key} is missing in\n{text}");
     }
-    config::parse(&text, Path::new(".")).unwrap();
+    for (kind, role) in [("vendor", Role::Origin), ("none", Role::Origin), ("mirror", Role::Relay)] {
+        let config = config::parse(&with_examples(kind), Path::new(".")).unwrap();
+        assert_eq!((config.upstream.kind.as_str(), config.upstream.role()), (kind, role));
+    }
 }

@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod dialing;
+mod manners;
+mod mirror;
+mod offline_zip;
 mod support;
 
 use std::io::Write as _;
@@ -62,10 +66,10 @@ async fn everything_that_the_index_names_comes_checked_and_opened() {
 async fn what_is_known_is_asked_for_conditionally_and_not_fetched_again() {
     let world = World::new();
     world.keep(world.feed().await);
-    let Looked::Unchanged { received_bytes, validators, clock_offset } = world.look().await.unwrap() else {
+    let Looked::Unchanged { received_bytes, validators, clock_offset, reading } = world.look().await.unwrap() else {
         panic!("something was new");
     };
-    assert_eq!(received_bytes, 0);
+    assert_eq!((received_bytes, reading), (0, None));
     assert!(clock_offset.is_some());
     assert_eq!(validators, world.store.validators().unwrap());
     let all = ["chart-linux.xml.gz?", "conditions.tar.gz?", "osgroups.xml?", "osgroupsV2.xml?", "posture-update.xml?"];
@@ -83,6 +87,29 @@ async fn what_is_known_is_asked_for_conditionally_and_not_fetched_again() {
     let feed = world.feed().await;
     assert_eq!(feed.new_files.iter().map(|file| file.file().name.as_str()).collect::<Vec<_>>(), ["posture-update.xml"]);
     assert_eq!(feed.components.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_of_an_unknown_dialect_is_mirrored_all_the_same() {
+    let world = World::new();
+    world.publish("<f>Today: conditions.tar.gz and\n osgroups.xml.gz, chart-linux.xml.gz;<!-- osgroupsV2.xml --></f>");
+    world.put("osgroups.xml.gz", &gzip(b"<os>one</os>"));
+    let feed = world.feed().await;
+    assert_eq!(feed.reading, Some(bundles::index::Reading::LocatorsOnly));
+    let versions: Vec<String> = feed.components.iter().map(|c| format!("{} {}", c.component, c.version)).collect();
+    let digest = Digest::of(b"<os>one</os>");
+    let expected = [
+        "conditions 1".to_owned(),
+        "av-as-chart-linux 4.3.3030.6145".to_owned(),
+        format!("supported-os sha256:{digest}"),
+    ];
+    assert_eq!(versions, expected);
+    world.keep(feed);
+    assert!(matches!(world.look().await.unwrap(), Looked::Unchanged { reading: None, .. }));
+
+    // Hosts are held to the same rule.
+    world.publish("<f>conditions.tar.gz https://elsewhere.example/osgroups.xml.gz</f>");
+    assert_eq!(world.look().await.unwrap_err().reason(), Reason::HostNotAllowed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,6 +170,15 @@ async fn a_signed_address_that_a_redirect_leads_to_is_nobody_elses_business() {
     world.server.put(signed, Reply::file(SOUND));
     let url = world.feed().await.source.url.unwrap();
     assert!(url.ends_with("/web/secure/spa/moved.xml"), "{url}");
+    // Nor where what is there cannot be used.
+    let size = u64::MAX;
+    let large = format!(r#"<feed><x url="osgroups.xml?signature=secret" size="{size}"/></feed>"#);
+    for (index, reason) in [("no index", Reason::NotAFeed), (&large, Reason::TooLarge)] {
+        world.server.put(signed, Reply::file(index));
+        let error = world.look().await.unwrap_err();
+        let message = error.whole_message();
+        assert!(error.reason() == reason && !message.contains("secret"), "{message}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,7 +199,7 @@ async fn a_redirect_is_followed_to_allowed_hosts_only() {
     let error = world.look().await.unwrap_err();
     assert_eq!(error.reason(), Reason::HostNotAllowed);
     assert!(error.to_string().contains("\"localhost\" to [upstream] allowed_hosts"), "{error}");
-    world.config.allowed_hosts.push("localhost".to_owned());
+    world.config.allowed_hosts.push(config::AllowedHost { host: "localhost".to_owned(), trust_anchors: None });
     world.feed().await;
 
     for (target, reason) in [
@@ -302,14 +338,14 @@ async fn silence_is_waited_for_only_so_long() {
         world.reply("osgroups.xml", Reply::Stall(silence.to_vec()));
         let error = world.look().await.unwrap_err();
         assert_eq!(error.reason(), Reason::Timeout, "{error}");
-        assert!(error.to_string().starts_with("127.0.0.1 did not "), "{error}");
+        assert!(error.to_string().starts_with("127.0.0.1:") && error.to_string().contains(" did not "), "{error}");
     }
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let sound = world.config.url.clone();
     world.config.url = format!("https://{}/x.xml", silent.local_addr().unwrap()).parse().unwrap();
-    world.timeouts = Timeouts { connect: short, ..Timeouts::default() };
+    world.timeouts = Timeouts { tls: short, ..Timeouts::default() };
     let error = world.look().await.unwrap_err();
-    assert!(error.reason() == Reason::Timeout && error.to_string().contains("complete a connection"), "{error}");
+    assert!(error.reason() == Reason::Timeout && error.to_string().contains("complete a TLS handshake"), "{error}");
     world.config.url = sound;
     // Dripping: each piece in time, and yet it would never end.
     world.timeouts = Timeouts { grace: Duration::ZERO, ..Timeouts::default() };

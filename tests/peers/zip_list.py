@@ -9,4 +9,5 @@ with zipfile.ZipFile(sys.argv[1]) as archive:
     if damaged is not None:
         raise SystemExit(f"{damaged} is damaged")
     for member in archive.infolist():
-        print(hashlib.sha256(archive.read(member)).hexdigest(), member.filename)
+        with archive.open(member) as content:
+            print(hashlib.file_digest(content, "sha256").hexdigest(), member.filename)

@@ -1,5 +1,15 @@
-//! The independent programs that read what we serve: python-tuf, Java, Python's zipfile, unzip, promtool, curl. One that is
-//! missing is a failure, never a skip: `tests/run` installs them all.
+//! The independent programs: those that read what we serve (python-tuf, Java, [zip readers](zips), a [virus
+//! scanner](clamscan), promtool, curl), and those that stand between us and upstream or in its place ([`squid`],
+//! [`tinyproxy`], [`nginx`], [`s_server`]). One that is missing is a failure, never a skip: `tests/run` installs them all.
+
+pub mod clamscan;
+mod daemon;
+pub mod nginx;
+mod port;
+pub mod s_server;
+pub mod squid;
+pub mod tinyproxy;
+pub mod zips;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -8,6 +18,15 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use url::Url;
+
+pub use clamscan::Clamscan;
+pub use daemon::Access;
+pub use nginx::Nginx;
+pub use port::Port;
+pub use s_server::SServer;
+pub use squid::Squid;
+pub use tinyproxy::Tinyproxy;
+pub use zips::{every_zip_reader, unzip_test};
 
 /// Name → SHA-256 in hex.
 pub type Digests = BTreeMap<String, String>;
@@ -28,30 +47,6 @@ pub fn python_tuf(base: &Url, root: &Path, directory: &Path) -> Result<Digests> 
             Ok((path.context("no path")?.to_owned(), digest.context("no digest")?.to_owned()))
         })
         .collect()
-}
-
-/// What Python's zipfile reads from a zip, after testing it.
-///
-/// # Errors
-/// It does not read.
-pub fn python_zip(zip: &Path) -> Result<Digests> {
-    digests(&run(python()?.arg(peer("zip_list.py")).arg(zip))?)
-}
-
-/// What Java's `ZipInputStream` reads from a zip, front to back as ISE does.
-///
-/// # Errors
-/// It does not read.
-pub fn java_zip(zip: &Path) -> Result<Digests> {
-    digests(&run(Command::new("java").arg(peer("ZipList.java")).arg(zip))?)
-}
-
-/// `unzip -t`.
-///
-/// # Errors
-/// It finds something wrong.
-pub fn unzip_test(zip: &Path) -> Result<()> {
-    run(Command::new("unzip").arg("-tq").arg(zip)).map(drop)
 }
 
 /// `sha256sum -c` on a file that names others beside it.

@@ -1,81 +1,10 @@
-//! Bad input and accidents upstream: each gives its reason, its sentence and its exit code, changes nothing, leaves what
-//! is served as it was, and the next run after it heals.
+//! Bad input and accidents upstream beyond the one reason that each gives (`reasons/`): what is accepted after all, and how
+//! an operator gets on.
 
 use anyhow::{Context, Result, ensure};
-use bundles::Reason;
 use bundles::fake::Edition;
 use tests::lab::{Fault, Raw};
 use tests::world::{World, shows_edition};
-
-/// What each accident must be called. `None` is no accident: a locator that climbs is resolved as URLs are, and only its
-/// last part names a file.
-fn reason_of(fault: Fault) -> Option<Reason> {
-    match fault {
-        Fault::Away => Some(Reason::Connect),
-        Fault::NotFound | Fault::ServerError => Some(Reason::HttpStatus),
-        Fault::RateLimited => Some(Reason::RateLimited),
-        Fault::HtmlPage => Some(Reason::NotAFeed),
-        Fault::Truncated => Some(Reason::Truncated),
-        Fault::WrongChecksum => Some(Reason::DigestMismatch),
-        Fault::Stalled => Some(Reason::Timeout),
-        Fault::Slow => None,
-        Fault::TenGigabytes => Some(Reason::TooLarge),
-        Fault::GzipBomb => Some(Reason::TooLarge),
-        Fault::TenThousandEntries => Some(Reason::TooLarge),
-        Fault::UndefinedEntity | Fault::BillionLaughs => Some(Reason::NotAFeed),
-        Fault::TraversalLocator => None,
-        Fault::ForeignHost => Some(Reason::HostNotAllowed),
-    }
-}
-
-/// Takes a minute of silence to be noticed: tried where time is an argument, not here.
-const NEEDS_PATIENCE: [Fault; 1] = [Fault::Stalled];
-
-#[tokio::test]
-async fn every_accident_has_its_reason_changes_nothing_and_heals() -> Result<()> {
-    let world = World::builder().headends(1).build().await?;
-    world.sync().await?.success()?;
-    world.enroll_all().await?;
-    world.headend(0).client(["update"]).await?.success()?;
-    let served = world.get("repo/metadata/timestamp.json").await?.bytes().await?;
-    let index = world.get("web/secure/spa/posture-update.xml").await?.bytes().await?;
-    // Something is new from here on, so that every run has to fetch.
-    world.upstream().publish(Edition::after())?;
-    let success = world.metrics().await?.value("posture_feed_last_success_timestamp_seconds", &[]);
-
-    let faults = Fault::ALL.iter().copied().filter(|fault| !NEEDS_PATIENCE.contains(fault));
-    for (fault, reason) in faults.filter_map(|fault| Some((fault, reason_of(fault)?))) {
-        let counted = async || -> Result<Option<f64>> {
-            Ok(world.metrics().await?.value("posture_feed_sync_total", &[("result", reason.as_str())]))
-        };
-        let before = counted().await?;
-        world.upstream().break_with(fault)?;
-        let output = world.sync().await?;
-        world.upstream().mend()?;
-        ensure!(output.code() == Some(i32::from(reason.exit_code())), "{fault} is {reason}, but: {output}");
-        ensure!(output.stderr.contains(&format!("({reason})")), "{fault}: the word {reason} is missing in {output}");
-        let status = world.feed_server(["status"]).await?.success()?.stdout;
-        ensure!(status.contains(reason.as_str()), "{fault}: {status}");
-        shows_edition(&status, &Edition::before())?;
-
-        let (after, metrics) = (counted().await?, world.metrics().await?);
-        // A retry on schedule may have met the same accident.
-        ensure!(after > before, "{fault}: {reason} was counted {before:?} before and {after:?} after");
-        ensure!(
-            metrics.value("posture_feed_last_attempt_result", &[("result", reason.as_str())]) == Some(1.0),
-            "{fault}"
-        );
-        ensure!(metrics.value("posture_feed_last_success_timestamp_seconds", &[]) == success, "{fault}");
-        ensure!(world.get("repo/metadata/timestamp.json").await?.bytes().await? == served, "{fault}: served");
-        ensure!(world.get("web/secure/spa/posture-update.xml").await?.bytes().await? == index, "{fault}: served");
-        ensure!(staged(&world)? == 0, "{fault} leaves files in staging");
-        world.headend(0).client(["update"]).await?.success()?;
-    }
-    world.sync().await?.success()?;
-    world.released(2).await?;
-    world.headend(0).client(["update"]).await?.success()?;
-    shows_edition(&world.headend(0).client(["status"]).await?.success()?.stdout, &Edition::after())
-}
 
 #[tokio::test]
 async fn a_locator_that_climbs_stays_within_the_release() -> Result<()> {

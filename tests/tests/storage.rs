@@ -1,37 +1,12 @@
 //! A data directory that cannot be written, is full, or is a newer program's. Needs root, since it mounts.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use bundles::fake::{Edition, Options};
 use tests::lab::LabUpstream;
+use tests::mounts::Mount;
 use tests::world::World;
-
-/// A mount that goes when this is dropped.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(arguments: &[&str], at: &Path) -> Result<Self> {
-        std::fs::create_dir_all(at)?;
-        let status = Command::new("mount").args(arguments).arg(at).status().context("mount")?;
-        ensure!(status.success(), "mount {arguments:?} {}: {status}; these tests need root", at.display());
-        Ok(Self(at.to_owned()))
-    }
-
-    fn remount(&self, options: &str) -> Result<()> {
-        let status = Command::new("mount").args(["-o", options]).arg(&self.0).status()?;
-        ensure!(status.success(), "mount -o {options}: {status}");
-        Ok(())
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // Lazily: a process that is just ending may still have a file open.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 #[tokio::test]
 async fn a_full_disk_fails_the_run_alone_and_room_heals_it() -> Result<()> {
@@ -76,6 +51,9 @@ async fn a_read_only_data_directory_is_storage_and_changes_nothing() -> Result<(
         let failed = world.feed_server([verb]).await?.failed_with(15)?;
         ensure!(failed.stderr.contains("(storage)") && failed.stderr.contains("permissions"), "{failed}");
     }
+    let failed = world.feed_server(["doctor"]).await?.failed_with(15)?;
+    ensure!(failed.stdout.contains("\ndisk      FAILED") && failed.stdout.contains("check its mount"), "{failed}");
+    ensure!(failed.stdout.contains("\narchives  ok"), "the archives are opened elsewhere: {failed}");
     mount.remount("remount,rw")?;
     world.start_server().await?;
     world.released(1).await?;

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::member_name::NameError;
+use crate::zip_file::ZipFileError;
 use crate::{Reason, Reasoned};
 
 /// Why an archive was not opened or unpacked.
@@ -28,9 +30,9 @@ pub enum ArchiveError {
     /// Compression, tar or zip structure is broken.
     #[error("the archive is damaged")]
     Damaged(#[source] io::Error),
-    /// The zip's structure is broken.
-    #[error("the zip is damaged")]
-    DamagedZip(#[source] zip::result::ZipError),
+    /// The zip is refused.
+    #[error(transparent)]
+    Zip(ZipFileError),
     /// Past a limit.
     #[error("{what} exceeds {limit} bytes; if it is genuine, raise the limit in [limits]")]
     TooLarge {
@@ -65,18 +67,26 @@ pub enum ArchiveError {
     },
 }
 
+impl From<NameError> for ArchiveError {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::TooMany { limit } => Self::TooManyMembers { limit },
+            NameError::Refused { name, why } => Self::MemberName { name, why },
+        }
+    }
+}
+
 impl Reasoned for ArchiveError {
     fn reason(&self) -> Reason {
         match self {
             Self::Read(_) | Self::Write(_) => Reason::Storage,
+            Self::Zip(source) => source.reason(),
             Self::WebPage => Reason::NotAFeed,
             Self::Truncated => Reason::Truncated,
             Self::TooLarge { .. } | Self::TooManyMembers { .. } => Reason::TooLarge,
-            Self::OtherKind { .. }
-            | Self::Damaged(_)
-            | Self::DamagedZip(_)
-            | Self::MemberName { .. }
-            | Self::MemberKind { .. } => Reason::BadArchive,
+            Self::OtherKind { .. } | Self::Damaged(_) | Self::MemberName { .. } | Self::MemberKind { .. } => {
+                Reason::BadArchive
+            }
         }
     }
 }

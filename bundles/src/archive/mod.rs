@@ -6,7 +6,6 @@
 
 mod error;
 mod flow;
-mod member;
 mod unpack;
 mod version;
 mod walk;
@@ -71,6 +70,27 @@ pub fn open<A: Read + Seek>(
     }
 }
 
+/// As [`open`], for an archive that is compressed as a whole and comes front to back, such as a member of a zip.
+///
+/// # Errors
+/// As [`open`]; or the archive is of another kind, since that may have to be read from its end.
+pub fn open_stream<A: Read>(
+    mut archive: A,
+    file: &FileRef,
+    limits: &Limits,
+    payload: &mut dyn Write,
+) -> Result<Opened, ArchiveError> {
+    if file.length > limits.archive_bytes {
+        return Err(ArchiveError::TooLarge { what: "the archive", limit: limits.archive_bytes });
+    }
+    let start = flow::start_of(&mut archive).map_err(ArchiveError::Read)?;
+    if Kind::of(&file.name, &start)? != Kind::Gzip {
+        return Err(ArchiveError::OtherKind { expected: "gzip" });
+    }
+    let mut whole = start.as_slice().chain(archive);
+    open_gzip(BufReader::with_capacity(64 << 10, &mut whole), &file.name, limits, file.length, payload)
+}
+
 fn open_gzip<A: Read>(
     source: BufReader<&mut A>,
     name: &FileName,
@@ -115,7 +135,7 @@ fn open_plain<A: Read + Seek>(
     // Walked apart from hashing it: a zip is read from its end.
     let (members, version) = if kind == Kind::Zip {
         let mut look = walk::Look::default();
-        (walk::walk_zip(&mut source, limits, &mut look)?, look.version)
+        (walk::walk_zip(source.get_mut(), limits, &mut look)?, look.version)
     } else {
         walk::walk(&mut source, kind, name, limits)?
     };

@@ -105,7 +105,7 @@ fn what_is_not_compressed_is_its_own_payload() {
     let zip = crate::offline_zip::write(
         Cursor::new(Vec::new()),
         &[crate::offline_zip::Member {
-            name: name("chart.xml"),
+            name: name("chart.xml").into(),
             length: CHART.len() as u64,
             open: Box::new(|| Ok(Box::new(CHART))),
         }],
@@ -214,7 +214,7 @@ fn what_the_name_promises_must_be_there() {
         ("a.tar.gz", &gzip(b""), Reason::BadArchive),
         ("a.tar.gz", &gzip(&[0; 1024]), Reason::BadArchive),
         ("a.zip", b"plain text", Reason::BadArchive),
-        ("a.zip", b"PK\x03\x04 and no more", Reason::BadArchive),
+        ("a.zip", b"PK\x03\x04 and no more", Reason::Truncated),
         ("a.tar", b"", Reason::BadArchive),
         ("a.xml", b"plain text", Reason::BadArchive),
     ] {
@@ -323,7 +323,7 @@ fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
     let members: Vec<_> = members
         .iter()
         .map(|(member, content)| crate::offline_zip::Member {
-            name: name(member),
+            name: name(member).into(),
             length: content.len() as u64,
             open: Box::new(move || Ok(Box::new(*content))),
         })
@@ -374,8 +374,8 @@ fn a_zip_that_opens_to_too_much_is_refused() {
     assert_eq!(error.reason(), Reason::TooLarge, "{error}");
     let (result, directory) = unpacked(&bomb, "a.zip");
     assert_eq!(result.unwrap_err().reason(), Reason::TooLarge);
-    let written = std::fs::metadata(directory.path().join("inner/zeros.xml")).unwrap().len();
-    assert!(written <= Limits::default().opened(bomb.len() as u64) + 1, "{written}");
+    // It says itself what it opens to, so that nothing of it is.
+    assert_eq!(std::fs::read_dir(directory.path().join("inner")).unwrap().count(), 0);
 }
 
 #[test]

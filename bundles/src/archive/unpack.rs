@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::ArchiveError;
 use super::flow;
-use super::member::is_plain;
 use super::walk::{self, Kind, Visitor};
+use crate::member_name::is_plain;
 use crate::{FileName, Limits};
 
 /// Opens a payload into a directory: members of a tar or zip, or the file itself under its own name.
@@ -34,7 +34,7 @@ pub fn unpack<P: Read + Seek>(
     writer.directories.insert(into.to_owned());
     match Kind::of(name, &start)? {
         Kind::Tar => drop(walk::walk_tar(&mut source, limits, &mut writer).map_err(early_end)?),
-        Kind::Zip => drop(walk::walk_zip(&mut source, limits, &mut writer)?),
+        Kind::Zip => drop(walk::walk_zip(source.get_mut(), limits, &mut writer)?),
         Kind::Gzip | Kind::Other => writer.file(Path::new(name.as_str()), &mut source)?,
     }
     // Children before parents: a directory's entries are durable once the directory itself is synced.

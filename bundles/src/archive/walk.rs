@@ -2,15 +2,14 @@
 
 use std::cell::Cell;
 use std::io::{self, Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tar::EntryType;
-use zip::ZipReadOptions;
-use zip::unstable::read::ZipIterable;
 
 use super::ArchiveError;
-use super::member::{MemberKind, Names, shown};
 use super::version;
+use crate::member_name::{MemberKind, Names, shown};
+use crate::zip_file::{Rules, ZipFile, ZipFileError};
 use crate::{FileName, Limits, Version};
 
 /// A long name or a set of extended attributes: held in memory, so bounded. Linux paths end at 4 KiB.
@@ -224,63 +223,34 @@ fn odd<R: Read>(entry: &tar::Entry<'_, R>, kind: &'static str) -> ArchiveError {
     ArchiveError::MemberKind { name: shown(&entry.path_bytes()), kind }
 }
 
-/// Walks a zip; each member is read to its end, so that its CRC is checked. Its directory is read member by member: the
-/// usual reader holds it in memory whole, however many members it declares, and lets the second of one name replace the
-/// first.
+/// Walks a zip; each member is read to its end, so that its checksum is checked.
 pub(super) fn walk_zip<R: Read + Seek>(
     source: &mut R,
     limits: &Limits,
     visitor: &mut dyn Visitor,
 ) -> Result<u64, ArchiveError> {
-    let length = source.seek(io::SeekFrom::End(0)).map_err(ArchiveError::Read)?;
-    let allowed = limits.opened(length);
-    let mut zip = ZipIterable::try_new(source, zip::read::Config::default()).map_err(ArchiveError::DamagedZip)?;
-    if zip.len() > limits.archive_members {
-        return Err(ArchiveError::TooManyMembers { limit: limits.archive_members });
-    }
-    let mut names = Names::new(limits.archive_members);
-    let opened = Cell::new(0);
+    let mut zip = ZipFile::open(source, &Rules::vendors(limits)).map_err(ArchiveError::Zip)?;
     let mut files = 0;
-    let entries = zip.files().map_err(ArchiveError::DamagedZip)?;
-    while let Some(entry) = entries.next() {
-        let member = entry
-            .and_then(|entry| entry.with_reader(entries.reader_mut(), ZipReadOptions::new()))
-            .map_err(ArchiveError::DamagedZip)?;
-        let raw = member.name_raw().to_vec();
-        if let Some(kind) = member.unix_mode().and_then(odd_mode) {
-            return Err(ArchiveError::MemberKind { name: shown(&raw), kind });
-        }
-        if raw.ends_with(b"/") {
-            if let Some(path) = names.admit(&raw, MemberKind::Directory)? {
-                visitor.directory(&path)?;
-            }
+    for index in 0..zip.entries().len() {
+        let entry = &zip.entries()[index];
+        let path = PathBuf::from(&entry.name);
+        if entry.is_dir {
+            visitor.directory(&path)?;
             continue;
         }
-        let Some(path) = names.admit(&raw, MemberKind::File)? else { continue };
         files += 1;
-        // One byte more than allowed shows that there is more, whatever the directory declares.
-        let left = allowed.saturating_sub(opened.get()).saturating_add(1);
-        let mut content = Counted { inner: member.take(left), count: &opened };
-        let result = visitor
+        let mut content = zip.read(index).map_err(ArchiveError::Zip)?;
+        visitor
             .file(&path, &mut content)
-            .and_then(|()| io::copy(&mut content, &mut io::sink()).map(drop).map_err(ArchiveError::Damaged));
-        if opened.get() > allowed {
-            return Err(ArchiveError::TooLarge { what: "what the zip opens to", limit: allowed });
-        }
-        result?;
+            .and_then(|()| io::copy(&mut content, &mut io::sink()).map(drop).map_err(ArchiveError::Damaged))
+            .map_err(|error| match error {
+                ArchiveError::Damaged(error) => {
+                    ZipFileError::within(error).map_or_else(ArchiveError::Damaged, ArchiveError::Zip)
+                }
+                other => other,
+            })?;
     }
     Ok(files)
-}
-
-/// What a Unix mode says a member is, where that is neither a file nor a directory.
-fn odd_mode(mode: u32) -> Option<&'static str> {
-    match mode & 0o170_000 {
-        0 | 0o100_000 | 0o040_000 => None,
-        0o120_000 => Some("a link"),
-        0o020_000 | 0o060_000 => Some("a device"),
-        0o010_000 => Some("a pipe"),
-        _ => Some("of an unknown kind"),
-    }
 }
 
 /// Counts what is read through it.

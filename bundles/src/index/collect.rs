@@ -1,8 +1,10 @@
 //! From elements to entries.
 
+use std::collections::HashSet;
+
 use url::Url;
 
-use super::patterns::stem;
+use super::patterns::{Decision, stem};
 use super::scan::{Element, Field, Leaf, Place};
 use super::values::{self, Sureness};
 use super::{Entry, IndexError, Patterns, Unused, UnusedKind};
@@ -28,7 +30,7 @@ pub(super) struct Collector<'a> {
 /// An entry whose surroundings are not all known yet.
 pub(super) struct Found {
     pub(super) entry: Entry,
-    component: Option<Component>,
+    component: Option<(Component, Decision)>,
 }
 
 /// A field of a group, with what the child element that it came from says of it.
@@ -181,47 +183,64 @@ impl<'a> Collector<'a> {
     }
 
     fn not_used(&mut self, path: &str, field: &Field, why: Option<&'static str>) {
-        let Field { name, value, .. } = field;
-        let kind = if values::is_url(value) || values::is_archive_locator(value) {
-            UnusedKind::Locator
-        } else if values::looks_like_checksum(name, value) {
-            UnusedKind::Digest
-        } else if values::looks_like_version(name, value) {
-            UnusedKind::Version
+        let Some(unused) = unused_of(path, field, why) else { return };
+        if self.unused.len() < MAX_UNUSED {
+            self.unused.push(unused);
         } else {
-            return;
-        };
-        if self.unused.len() >= MAX_UNUSED {
             self.unused_left_out += 1;
-            return;
         }
-        let unused = Unused {
-            kind,
-            value: value.chars().take(500).collect(),
-            element: format!("{path}/{}", field.label),
-            line: field.line,
-            why,
-        };
-        self.unused.push((field.place.range.start, unused));
     }
 
-    /// The entries in the index's order, each with its component.
-    pub(super) fn finish(self) -> (Vec<Entry>, Vec<Unused>, usize) {
-        let mut entries: Vec<Entry> = self
-            .found
-            .into_iter()
-            .map(|Found { mut entry, component }| {
-                entry.component = component
-                    .or_else(|| self.patterns.matching(entry.element.split_once('/').map_or("", |(_, inner)| inner)))
-                    .unwrap_or_else(|| Component::other(stem(entry.name.as_str())));
-                entry
-            })
-            .collect();
-        entries.sort_by_key(Entry::start);
-        let mut unused = self.unused;
-        unused.sort_by_key(|(at, _)| *at);
-        (entries, unused.into_iter().map(|(_, unused)| unused).collect(), self.unused_left_out)
+    /// The entries, each with its component, and what was not used.
+    pub(super) fn finish(self) -> (Vec<Entry>, NotUsed) {
+        let completed = |Found { mut entry, component }: Found| {
+            entry.decide(component, self.patterns);
+            entry
+        };
+        let entries = self.found.into_iter().map(completed).collect();
+        (entries, NotUsed { values: self.unused, left_out: self.unused_left_out })
     }
+}
+
+/// What was not used, with where it stands.
+pub(super) struct NotUsed {
+    values: Vec<(usize, Unused)>,
+    left_out: usize,
+}
+
+impl NotUsed {
+    /// Less what became an entry after all, with what was found among words, in the index's order.
+    pub(super) fn finish(mut self, made: &[Entry], more: Vec<(usize, Unused)>) -> (Vec<Unused>, usize) {
+        let used: HashSet<usize> = made.iter().flat_map(|entry| &entry.places).map(|place| place.range.start).collect();
+        self.values.retain(|(at, _)| !used.contains(at));
+        self.values.extend(more);
+        self.values.sort_by_key(|(at, _)| *at);
+        let beyond = self.values.len().saturating_sub(MAX_UNUSED);
+        self.values.truncate(MAX_UNUSED);
+        (self.values.into_iter().map(|(_, unused)| unused).collect(), self.left_out + beyond)
+    }
+}
+
+/// A value as it is told where it was not used, with where it stands; `None` where it looks like nothing.
+pub(super) fn unused_of(path: &str, field: &Field, why: Option<&'static str>) -> Option<(usize, Unused)> {
+    let Field { name, value, .. } = field;
+    let kind = if values::is_url(value) || values::is_archive_locator(value) {
+        UnusedKind::Locator
+    } else if values::looks_like_checksum(name, value) {
+        UnusedKind::Digest
+    } else if values::looks_like_version(name, value) {
+        UnusedKind::Version
+    } else {
+        return None;
+    };
+    let unused = Unused {
+        kind,
+        value: value.chars().take(500).collect(),
+        element: if field.label.is_empty() { path.to_owned() } else { format!("{path}/{}", field.label) },
+        line: field.line,
+        why,
+    };
+    Some((field.place.range.start, unused))
 }
 
 /// Whether an element without child elements is an entry of its own rather than a field of its parent: its attributes
@@ -277,7 +296,7 @@ fn file_name(url: &Url, locator: &Field, beside: &[Field]) -> Result<FileName, I
             return Ok(name);
         }
     }
-    FileName::from_locator(url.path()).map_err(|source| IndexError::Name {
+    values::file_name_of(url).map_err(|source| IndexError::Name {
         locator: locator.value.chars().take(200).collect(),
         line: locator.line,
         source,
@@ -294,8 +313,10 @@ fn hints_of<'f>(fields: impl Iterator<Item = &'f Field>) -> Vec<String> {
 }
 
 fn one_component(found: &[Found]) -> bool {
-    let component =
-        |found: &Found| found.component.clone().unwrap_or_else(|| Component::other(stem(found.entry.name.as_str())));
+    let component = |found: &Found| match &found.component {
+        Some((component, _)) => component.clone(),
+        None => Component::other(stem(found.entry.name.as_str())),
+    };
     found.first().map(component).is_some_and(|first| found.iter().all(|other| component(other) == first))
 }
 
@@ -335,9 +356,10 @@ fn take_size(fields: &mut Vec<Field>) -> Option<u64> {
 }
 
 impl Entry {
-    fn new(url: Url, locator: String, name: FileName, element: &str, line: usize, place: Place) -> Self {
+    pub(super) fn new(url: Url, locator: String, name: FileName, element: &str, line: usize, place: Place) -> Self {
         Self {
             component: Component::other(name.as_str()),
+            decided: None,
             locator,
             url,
             name,
@@ -350,8 +372,19 @@ impl Entry {
         }
     }
 
+    /// Settles which component it is: by what was found so far, else by the elements around it.
+    pub(super) fn decide(&mut self, found: Option<(Component, Decision)>, patterns: &Patterns) {
+        let decided = found
+            .or_else(|| patterns.by_name(&self.name))
+            .or_else(|| patterns.matching(self.element.split_once('/').map_or("", |(_, inner)| inner)));
+        (self.component, self.decided) = match decided {
+            Some((component, decision)) => (component, Some(decision)),
+            None => (Component::other(stem(self.name.as_str())), None),
+        };
+    }
+
     /// Where its first locator stands.
-    fn start(&self) -> usize {
+    pub(super) fn start(&self) -> usize {
         self.places.first().map_or(0, |place| place.range.start)
     }
 }

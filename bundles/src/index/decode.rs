@@ -10,6 +10,9 @@ use super::IndexError;
 /// An XML declaration is some 60 bytes; one that does not end within this many is none.
 const MAX_DECLARATION: usize = 1024;
 
+/// How a gzip file begins (RFC 1952, 2.3.1); no XML does, in whatever encoding.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
 /// An index as text.
 pub(super) struct Decoded<'a> {
     /// Without the byte order mark.
@@ -20,6 +23,9 @@ pub(super) struct Decoded<'a> {
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded<'_>, IndexError> {
+    if bytes.starts_with(&GZIP) {
+        return Err(IndexError::Compressed);
+    }
     let (encoding, mark) = match Encoding::for_bom(bytes) {
         Some((encoding, length)) => (encoding, &bytes[..length]),
         None => (without_mark(bytes)?, &bytes[..0]),

@@ -22,6 +22,12 @@ pub enum IndexError {
         /// As declared.
         label: String,
     },
+    /// The bytes are those of gzip: a server or a proxy compresses what nobody asked it to compress.
+    #[error(
+        "the index came compressed (gzip), though it was asked for as it is; ask whoever runs upstream, or the proxy on the \
+         way to it, to leave it alone"
+    )]
+    Compressed,
     /// The bytes are not of the encoding that they claim.
     #[error("the index is not valid {encoding}; it is damaged, or no XML at all")]
     Undecodable {
@@ -127,6 +133,7 @@ impl Reasoned for IndexError {
         match self {
             Self::TooLarge { .. } => Reason::TooLarge,
             Self::UnknownEncoding { .. }
+            | Self::Compressed
             | Self::Undecodable { .. }
             | Self::NotXml { .. }
             | Self::Shape { .. }

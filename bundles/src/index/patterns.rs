@@ -21,6 +21,9 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("*win*", "av-as-chart-windows"),
 ];
 
+/// Of a text that decided, as much is kept as people read: each entry of an index holds one.
+const MAX_DECIDING_TEXT: usize = 200;
+
 /// Endings that say how a file is packed and nothing about what it is.
 const PACKING: [&str; 6] = [".gz", ".tgz", ".tar", ".zip", ".xml", ".json"];
 
@@ -29,6 +32,19 @@ const PACKING: [&str; 6] = [".gz", ".tgz", ".tar", ".zip", ".xml", ".json"];
 #[derive(Debug, Clone)]
 pub struct Patterns {
     rules: Vec<(GlobMatcher, Component)>,
+    /// How many of the rules, from the first, are an operator's own.
+    own: usize,
+}
+
+/// What decided which component a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The pattern, as written.
+    pub pattern: String,
+    /// Whether it is an operator's own, of `[upstream.components]`, and not a built-in one.
+    pub is_own: bool,
+    /// The text that it matched.
+    pub text: String,
 }
 
 /// What the index says of an entry, apart from its locator.
@@ -45,24 +61,40 @@ impl Patterns {
     /// A text that is no glob, or one that names no component.
     pub fn with_overrides(overrides: impl IntoIterator<Item = (String, String)>) -> Result<Self, PatternError> {
         let own = overrides.into_iter().map(|(glob, component)| rule(&glob, &component));
-        let rules = own.chain(DEFAULTS.iter().map(|(glob, component)| rule(glob, component)));
-        Ok(Self { rules: rules.collect::<Result<_, _>>()? })
+        let mut rules = own.collect::<Result<Vec<_>, _>>()?;
+        let own = rules.len();
+        for (glob, component) in DEFAULTS {
+            rules.push(rule(glob, component)?);
+        }
+        Ok(Self { rules, own })
     }
 
     /// The component of a file: by its name, else by the hints in their order, else `other-<name>`.
     #[must_use]
     pub fn component_of(&self, name: &FileName, hints: &Hints) -> Component {
-        self.by_name(name)
-            .or_else(|| hints.texts.iter().find_map(|text| self.matching(text)))
-            .unwrap_or_else(|| Component::other(stem(name.as_str())))
+        self.decide(name, hints).0
     }
 
-    pub(super) fn by_name(&self, name: &FileName) -> Option<Component> {
+    /// The same, with what decided it; `None` where no pattern matched.
+    #[must_use]
+    pub fn decide(&self, name: &FileName, hints: &Hints) -> (Component, Option<Decision>) {
+        let decided = self.by_name(name).or_else(|| hints.texts.iter().find_map(|text| self.matching(text)));
+        match decided {
+            Some((component, decision)) => (component, Some(decision)),
+            None => (Component::other(stem(name.as_str())), None),
+        }
+    }
+
+    pub(super) fn by_name(&self, name: &FileName) -> Option<(Component, Decision)> {
         self.matching(name.as_str())
     }
 
-    pub(super) fn matching(&self, text: &str) -> Option<Component> {
-        self.rules.iter().find(|(glob, _)| glob.is_match(text)).map(|(_, component)| component.clone())
+    pub(super) fn matching(&self, text: &str) -> Option<(Component, Decision)> {
+        let number = self.rules.iter().position(|(glob, _)| glob.is_match(text))?;
+        let (glob, component) = self.rules.get(number)?;
+        let pattern = glob.glob().glob().to_owned();
+        let text = text.chars().take(MAX_DECIDING_TEXT).collect();
+        Some((component.clone(), Decision { pattern, is_own: number < self.own, text }))
     }
 }
 
@@ -70,7 +102,7 @@ impl Default for Patterns {
     fn default() -> Self {
         // A built-in rule that does not compile would be left out here; a test holds that none is.
         let rules = DEFAULTS.iter().filter_map(|(glob, component)| rule(glob, component).ok());
-        Self { rules: rules.collect() }
+        Self { rules: rules.collect(), own: 0 }
     }
 }
 
@@ -88,7 +120,8 @@ fn rule(glob: &str, component: &str) -> Result<(GlobMatcher, Component), Pattern
 
 /// The name without its packing and without a version at its end, so that `x-1.2.tar.gz` and `x-1.3.tar.gz` are two
 /// versions of one component.
-pub(super) fn stem(name: &str) -> &str {
+#[must_use]
+pub fn stem(name: &str) -> &str {
     let mut stem = name;
     while let Some(shorter) = PACKING.iter().find_map(|ending| strip_ending(stem, ending)) {
         stem = shorter;
@@ -190,6 +223,18 @@ mod tests {
         let name = |text| FileName::parse(text).unwrap();
         assert_eq!(patterns.component_of(&name("x1.tar.gz"), &Hints::default()).to_string(), "other-special");
         assert_eq!(patterns.component_of(&name("osgroups.gz"), &Hints::default()), Component::SupportedOs);
+        let (_, decision) = patterns.decide(&name("X1.tar.gz"), &Hints::default());
+        let decision = decision.unwrap();
+        assert_eq!(
+            (decision.pattern.as_str(), decision.is_own, decision.text.as_str()),
+            ("X?.tar.gz", true, "X1.tar.gz")
+        );
+        let (_, decision) = patterns.decide(&name("y.gz"), &Hints { texts: vec!["macosx".to_owned()] });
+        assert_eq!(
+            decision.map(|decision| (decision.pattern, decision.is_own)),
+            Some(("*{mac,osx,darwin}*".to_owned(), false))
+        );
+        assert_eq!(patterns.decide(&name("y.gz"), &Hints::default()).1, None);
         assert!(matches!(own("x[", "conditions"), Err(PatternError::Glob { .. })));
         assert!(matches!(own("x", "condition"), Err(PatternError::Component { .. })));
     }

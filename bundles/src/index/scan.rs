@@ -141,7 +141,7 @@ pub(super) fn walk(
     ended: &mut dyn FnMut(Element) -> Result<Option<Element>, IndexError>,
 ) -> Result<String, IndexError> {
     let mut reader = Reader::from_str(text);
-    let mut lines = Lines { text, counted: 0, line: 1 };
+    let mut lines = Lines::new(text);
     let mut open: Vec<Open> = Vec::new();
     let mut root = None;
     loop {
@@ -325,13 +325,13 @@ fn attributes(start: &BytesStart<'_>, text: &str, lines: &mut Lines<'_>) -> Resu
 }
 
 /// Namespace declarations and schema locations name documents, never archives.
-fn is_namespace(key: &str) -> bool {
+pub(super) fn is_namespace(key: &str) -> bool {
     let lower = key.to_ascii_lowercase();
     lower == "xmlns" || lower.starts_with("xmlns:") || lower.ends_with("schemalocation")
 }
 
 /// `xml:base` is not applied: nobody knows whether the vendor's own readers would.
-fn is_of_xml_itself(key: &str) -> bool {
+pub(super) fn is_of_xml_itself(key: &str) -> bool {
     key.starts_with("xml:")
 }
 
@@ -353,7 +353,7 @@ fn escape_error(error: EscapeError, line: usize) -> IndexError {
 }
 
 /// Where a part that was borrowed from the text stands in it.
-fn range_in(text: &str, part: &str) -> Range<usize> {
+pub(super) fn range_in(text: &str, part: &str) -> Range<usize> {
     let start = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
     let range = start..start + part.len();
     debug_assert_eq!(text.get(range.clone()), Some(part), "the parser borrows from the text it was given");
@@ -367,14 +367,18 @@ fn trimmed(range: Range<usize>, text: &str) -> Range<usize> {
 }
 
 /// Counts lines as the walk goes forward.
-struct Lines<'a> {
+pub(super) struct Lines<'a> {
     text: &'a str,
     counted: usize,
     line: usize,
 }
 
-impl Lines<'_> {
-    fn at(&mut self, offset: usize) -> usize {
+impl<'a> Lines<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, counted: 0, line: 1 }
+    }
+
+    pub(super) fn at(&mut self, offset: usize) -> usize {
         if offset > self.counted && offset <= self.text.len() {
             self.line += self.text.as_bytes()[self.counted..offset].iter().filter(|byte| **byte == b'\n').count();
             self.counted = offset;

@@ -271,6 +271,7 @@ fn what_is_no_feed_is_told_apart() {
         assert_eq!(error.reason(), crate::Reason::NotAFeed);
     }
     assert!(matches!(try_read(b"<f>\xff</f>"), Err(IndexError::Undecodable { encoding: "UTF-8" })));
+    assert!(matches!(try_read(b"\x1f\x8b\x08\0\0"), Err(IndexError::Compressed)));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What a single value of the index can be, by its look and by the name of its field.
 
-use crate::{Checksum, Version};
+use url::Url;
+
+use crate::name::BadName;
+use crate::{Checksum, FileName, Version};
 
 /// Endings of archives (design, section 5).
 const ARCHIVES: [&str; 6] = [".tar.gz", ".tgz", ".gz", ".zip", ".xml", ".tar"];
@@ -85,7 +88,32 @@ pub(super) fn ends_as_archive(text: &str) -> bool {
 
 /// A URL or file name that ends as archives do: a locator by itself.
 pub(super) fn is_archive_locator(value: &str) -> bool {
-    is_one_word(value) && ends_as_archive(value)
+    is_one_word(value) && ends_as_archive(value) && !is_list(value)
+}
+
+/// Several locators without white space between them. URLs may hold such marks too, but what stands before one does not
+/// end as archives do.
+fn is_list(value: &str) -> bool {
+    let parts = || value.split([',', ';', '|']).filter(|part| !part.is_empty());
+    parts().nth(1).is_some() && parts().all(ends_as_archive)
+}
+
+/// Names an archive at the end of its query: `https://h/get?file=a.zip`.
+pub(super) fn is_archive_query(value: &str) -> bool {
+    is_one_word(value) && query_file(value.split('#').next().unwrap_or_default()).is_some()
+}
+
+/// What ends as archives do at the end of a query.
+fn query_file(value: &str) -> Option<&str> {
+    let (_, query) = value.split_once('?')?;
+    query.rsplit(['=', '&', '/']).next().filter(|last| ends_as_archive(last))
+}
+
+/// How the file that a URL leads to is called: by the end of its path, or of its query where only that ends as archives
+/// do.
+pub(super) fn file_name_of(url: &Url) -> Result<FileName, BadName> {
+    let named = if ends_as_archive(url.path()) { None } else { query_file(url.as_str()) };
+    FileName::from_locator(named.unwrap_or(url.path()))
 }
 
 /// Has a scheme and `//`.
@@ -204,12 +232,29 @@ mod tests {
 
     #[test]
     fn locators() {
-        for text in ["a.tar.gz", "https://h/a.ZIP?x=1", "../a.tgz", "x/y.xml#f", "b.tar"] {
+        for text in ["a.tar.gz", "a,b.gz", "https://h/a.ZIP?x=1", "../a.tgz", "x/y.xml#f", "b.tar"] {
             assert!(is_archive_locator(text), "{text}");
         }
-        for text in ["see a.zip", "", ".gz", "https://h/.zip", "a.exe", "https://h/get?file=a.zip", "1.2.3"] {
+        for text in [
+            "see a.zip",
+            "a.gz,b.gz",
+            "a.gz|b.gz;",
+            "",
+            ".gz",
+            "https://h/.zip",
+            "a.exe",
+            "https://h/get?file=a.zip",
+            "1.2.3",
+        ] {
             assert!(!is_archive_locator(text), "{text}");
         }
+        assert!(is_archive_query("https://h/get?x=1&file=a.zip#f") && is_archive_query("get?a.zip"));
+        assert!(!is_archive_query("https://h/get?file=a.exe") && !is_archive_query("https://h/a.zip"));
+        let name = |url: &str| file_name_of(&url.parse().unwrap()).unwrap().to_string();
+        assert_eq!(
+            [name("https://h/d/a.zip?b.zip"), name("https://h/get?d/b.zip"), name("https://h/get")],
+            ["a.zip", "b.zip", "get"]
+        );
         assert!(is_url("ftp://h") && !is_url("://h") && !is_url("h://") && !is_url("mailto:a@b"));
         assert!(is_file_name("a/b.bin") && !is_file_name("4.3.4314.0") && !is_file_name("abc") && !is_file_name(".x"));
     }

@@ -5,14 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bundles::release::FileRef;
-use bundles::{Limits, Serial};
+use bundles::signed::SignedManifest;
+use bundles::{Limits, Manifest, Serial};
 
 use super::{ApplyError, MANIFEST};
 use crate::crash;
 use crate::data::Paths;
 use crate::durable::{self, StorageError};
 use crate::plan::{Layout, PlanError};
-use crate::repository::SignedManifest;
 
 /// A release in the making.
 #[derive(Debug)]
@@ -35,10 +35,10 @@ impl Staging {
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn begin(paths: &Paths, signed: &SignedManifest) -> Result<Self, ApplyError> {
+    pub fn begin(paths: &Paths, manifest: &Manifest) -> Result<Self, ApplyError> {
         clear(paths)?;
-        let layout = Layout::of(signed.manifest())?;
-        let serial = signed.manifest().serial;
+        let layout = Layout::of(manifest)?;
+        let serial = manifest.serial;
         let folder = paths.staging().join(serial.to_string());
         let payloads = folder.join("payloads");
         fs::create_dir_all(&payloads).map_err(StorageError::at("create", &payloads))?;
@@ -52,6 +52,12 @@ impl Staging {
     pub fn place_of(&self, file: &FileRef) -> Result<PathBuf, ApplyError> {
         let place = self.layout.payload(file).ok_or_else(|| PlanError::Name { name: file.name.to_string() })?;
         Ok(self.folder.join(place))
+    }
+
+    /// Where an archive may lie while it is opened: gone with the staging, and no part of the release.
+    #[must_use]
+    pub fn aside(&self) -> PathBuf {
+        self.folder.with_extension("archive")
     }
 
     /// Opens every payload into its folder. The bound on a run's bytes is one on what all of them open to as well: many
@@ -79,7 +85,7 @@ impl Staging {
         Ok(())
     }
 
-    /// Makes it a release: durable first, then visible, by one rename.
+    /// Makes it a release, which only a signed one can become: durable first, then visible, by one rename.
     ///
     /// # Errors
     /// The file system refuses; nothing is visible then.
@@ -112,7 +118,7 @@ fn exchange(one: &Path, other: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use bundles::release::{ReleasedComponent, ReleasedFile, Source, SourceKind};
-    use bundles::{Component, Digest, FileName, Manifest, Reason, Version};
+    use bundles::{Component, Digest, FileName, Reason, Version};
 
     use super::*;
 
@@ -133,19 +139,19 @@ mod tests {
             version: Version::Digest(Digest::of(&tar)),
             files: vec![ReleasedFile { archive: file("rules.tar"), payload: file("rules.tar") }],
         };
-        let signed = SignedManifest::for_tests(Manifest {
+        let manifest = Manifest {
             format: 1,
             serial: Serial::FIRST,
             created: jiff::Timestamp::UNIX_EPOCH,
-            source: Source { kind: SourceKind::VendorFeed, url: None, sha256: None },
+            source: Source { kind: SourceKind::VendorFeed, url: None, sha256: None, vouched_by: None },
             components: vec![released(Component::Conditions), released(Component::SupportedOs)],
             index: None,
             offline_zip: None,
-        });
+        };
         let directory = tempfile::tempdir().unwrap();
         let paths = Paths::new(directory.path(), None);
         for (run_bytes, fits) in [(1_200, true), (1_199, false)] {
-            let staging = Staging::begin(&paths, &signed).unwrap();
+            let staging = Staging::begin(&paths, &manifest).unwrap();
             fs::write(staging.place_of(&file("rules.tar")).unwrap(), &tar).unwrap();
             let opened = staging.open(&Limits { run_bytes, ..Limits::default() });
             assert_eq!(opened.as_ref().err().map(bundles::Reasoned::reason), (!fits).then_some(Reason::TooLarge));

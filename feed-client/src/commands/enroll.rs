@@ -1,8 +1,9 @@
 //! `feed-client enroll`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bundles::report::Failure;
+use bundles::signed::RootFacts;
 use bundles::{Reason, Reasoned as _};
 use clap::Args;
 use indicatif::HumanBytes;
@@ -15,6 +16,7 @@ use crate::config::{HeadendId, server_url};
 use crate::durable::{self, Readers, StorageError};
 use crate::fetch::Http;
 use crate::lock::Lock;
+use crate::refusals::Asker;
 use crate::repository::{self, Location, RepositoryError, Side};
 use crate::settings::{CONFIG_NAME, Enrolment, Local, read_token};
 use crate::state::State;
@@ -25,17 +27,18 @@ const MAX_ROOT_BYTES: usize = 512_000;
 /// What to tie this headend to.
 #[derive(Debug, Args)]
 pub struct Enroll {
-    /// The server's base URL, such as https://feed.example.net
+    /// The server's base URL, such as https://feed.example.net; without one, releases come by `feed-client import` alone
     #[arg(long, value_name = "URL", value_parser = server_url)]
-    server: Url,
-    /// The root to trust from now on: root.json as the origin exported it, carried here by a way you trust
+    server: Option<Url>,
+    /// The root to trust from now on, as the origin exported it, carried here by a way you trust; without --server that of
+    /// the offline repository
     #[arg(long, value_name = "FILE")]
     root: Option<PathBuf>,
-    /// This headend's name on the server [default: the host name]
+    /// This headend's name on the server and on receipts [default: the host name]
     #[arg(long, value_name = "ID")]
     id: Option<HeadendId>,
     /// A file with the token that the server gave for this headend; without one, nothing is reported
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "server")]
     token_file: Option<PathBuf>,
     /// Forget the newest release number seen: only when the origin was rebuilt and counts anew, for it lets old data in
     #[arg(long)]
@@ -47,30 +50,28 @@ pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Re
         return Err(Failure::new(
             Reason::BadRequest,
             "--root FILE is needed: the root says whose releases this headend believes, so it must not come from the \
-             server itself; export it on the origin with `feed-server keys export-root` and carry it here",
+             server or the bundle itself; export it on the origin with `feed-server keys export-root` (--offline for imports \
+             alone) and carry it here",
         ));
     };
     let id = match arguments.id {
         Some(id) => id,
-        None => host_name()?,
+        None => id_of_host()?,
     };
     let token = arguments.token_file.as_deref().map(read_token).transpose().map_err(failed)?;
-    let root = durable::read_given("read", &root_file, MAX_ROOT_BYTES).map_err(failed)?;
-    if root.len() > MAX_ROOT_BYTES {
-        let what = format!(
-            "{} has more than {} and is no root file; give the one that `feed-server keys export-root` \
-             wrote",
-            root_file.display(),
-            HumanBytes(MAX_ROOT_BYTES as u64)
-        );
-        return Err(Failure::new(Reason::BadRequest, what));
-    }
-    let facts = repository::check_root(&root).map_err(failed)?;
+    let (root, facts) = read_root(&root_file)?;
 
     let local = Local::load_to_enroll(global.config.as_deref(), &global.data).map_err(failed)?;
+    let local = local.minding(global.refusals(Asker::Operator, edge));
     let paths = &local.paths;
-    let http = local.http().map_err(failed)?;
-    let repository = find_repository(&http, &arguments.server, &root, edge).await?;
+    let repository = match &arguments.server {
+        Some(server) => {
+            let http = local.http(server).map_err(failed)?;
+            find_repository(&http, server, &root, edge).await?
+        }
+        // Nothing is here that the root could open; the first bundle will show.
+        None => Side::Offline,
+    };
 
     std::fs::create_dir_all(paths.data()).map_err(StorageError::at("create", paths.data())).map_err(failed)?;
     let _lock = Lock::take(&paths.lock()).await.map_err(failed)?;
@@ -96,19 +97,30 @@ pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Re
         }
     };
     let reports = local.config.headend.token_file.is_some() || paths.token().exists();
+    let same_root = durable::read_if_there(&paths.pinned_root()).map_err(failed)?.is_some_and(|before| before == root);
+    if !same_root {
+        // What another root vouched for is believed no longer than that root; the next update brings it anew.
+        durable::remove_file(&paths.offline_root()).map_err(failed)?;
+    }
     durable::write(&paths.pinned_root(), &root, Readers::Anyone).map_err(failed)?;
     let enrolment = Enrolment { server: arguments.server, id, repository };
     enrolment.save(paths).map_err(failed)?;
 
     let mut notes = Vec::new();
     if let Some(before) = &before {
-        notes.push(format!(
-            "It was enrolled as {} with {} (repository {}).",
-            before.id, before.server, before.repository
-        ));
+        notes.push(match &before.server {
+            Some(server) => {
+                format!("It was enrolled as {} with {server} (repository {}).", before.id, before.repository)
+            }
+            None => format!("It was enrolled as {}, without a server.", before.id),
+        });
     }
-    notes.extend(stored.note(reports).map(str::to_owned));
-    if repository == Side::Offline {
+    if enrolment.server.is_some() {
+        notes.extend(stored.note(reports).map(str::to_owned));
+    } else if local.config.server.url.is_none() {
+        notes.push("There is no server: releases come with `feed-client import ZIP` alone.".to_owned());
+    }
+    if repository == Side::Offline && enrolment.server.is_some() {
         notes.push(
             "The root is the offline repository's: this headend takes the metadata that bundles carry, and not the online \
              repository (/repo)."
@@ -116,10 +128,13 @@ pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Re
         );
     }
     notes.extend(configuration_note(&local));
+    let (with, next) = match &enrolment.server {
+        Some(server) => (format!("with {server} (repository {repository}, "), "update"),
+        None => (format!("for imports alone (SHA-256 of the root {}, ", facts.fingerprint), "import ZIP"),
+    };
     let text = format!(
-        "Enrolled as {} with {} (repository {repository}, root version {}, expires {}).\n{}Next: feed-client update",
+        "Enrolled as {} {with}root version {}, expires {}).\n{}Next: feed-client {next}",
         enrolment.id,
-        enrolment.server,
         facts.version,
         facts.expires,
         notes.iter().map(|note| format!("{note}\n")).collect::<String>(),
@@ -129,6 +144,22 @@ pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Re
         "root": facts, "reports": reports, "replaced": before, "notes": notes,
     });
     print(global.json, &facts, &text)
+}
+
+/// A root that an operator vouches for.
+pub(super) fn read_root(path: &Path) -> Result<(Vec<u8>, RootFacts), Failure> {
+    let root = durable::read_given("read", path, MAX_ROOT_BYTES).map_err(failed)?;
+    if root.len() > MAX_ROOT_BYTES {
+        let what = format!(
+            "{} has more than {} and is no root file; give the one that `feed-server keys export-root` \
+             wrote",
+            path.display(),
+            HumanBytes(MAX_ROOT_BYTES as u64)
+        );
+        return Err(Failure::new(Reason::BadRequest, what));
+    }
+    let facts = repository::check_root(&root).map_err(failed)?;
+    Ok((root, facts))
 }
 
 /// What became of the token in the data directory.
@@ -196,9 +227,13 @@ async fn find_repository(http: &Http, server: &Url, root: &[u8], edge: Edge) -> 
     Err(first.map_or_else(|| Failure::new(Reason::Internal, "no repository was tried"), failed))
 }
 
-fn host_name() -> Result<HeadendId, Failure> {
-    let name = rustix::system::uname();
-    let name = name.nodename().to_string_lossy();
+/// What this machine calls itself.
+pub(super) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn id_of_host() -> Result<HeadendId, Failure> {
+    let name = host_name();
     name.parse().map_err(|_| {
         let what = format!("the host name {name:?} is no id for a headend; give one with --id");
         Failure::new(Reason::BadRequest, what)

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{Global, failed, update};
 use crate::clock::Edge;
+use crate::refusals::Asker;
 use crate::update::Updater;
 
 /// Which release.
@@ -17,7 +18,8 @@ pub struct Rollback {
 }
 
 pub(super) async fn rollback(global: &Global, arguments: Rollback, edge: Edge) -> Result<(), Failure> {
-    let settings = global.settings()?;
+    // What goes back needs no network: its report is not worth a try.
+    let settings = global.settings(&global.refusals(Asker::Timer, edge))?;
     let updater = Updater { settings: &settings, edge, show_progress: false };
     let outcome = updater.roll_back(arguments.serial).await.map_err(failed)?;
     update::say(global.json, outcome)

@@ -12,6 +12,7 @@ use crate::clock::Edge;
 use crate::durable::StorageError;
 use crate::lock::{Lock, LockError};
 use crate::poll;
+use crate::refusals::Asker;
 use crate::settings::Settings;
 use crate::state::State;
 use crate::update::{Trigger, UpdateError, Updater};
@@ -23,7 +24,10 @@ const GLANCE: Duration = Duration::from_secs(30);
 const BUSY_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(global: &Global, edge: Edge) -> Result<(), Failure> {
-    let mut settings = global.settings()?;
+    // The one thing that lives on from poll to poll: a disk that takes no note of a refusal must not lead to another one.
+    let refusals = global.refusals(Asker::Timer, edge);
+    let mut settings = global.settings(&refusals)?;
+    let server = settings.remote().map_err(failed)?.server.clone();
     let _lock = Lock::take(&settings.paths.run_lock()).await.map_err(failed)?;
     let mut signals = Signals::listen()
         .map_err(|source| failed(StorageError { act: "listen for signals of", path: "this process".into(), source }))?;
@@ -34,7 +38,7 @@ pub(super) async fn run(global: &Global, edge: Edge) -> Result<(), Failure> {
     }
     // The state counts failures too, where it can be written.
     let mut failures = 0_u32;
-    tracing::info!(server = %settings.server, every = ?settings.rhythm.every, next_poll = %next, "Polling");
+    tracing::info!(%server, every = ?settings.rhythm.every, next_poll = %next, "Polling");
     loop {
         let wait = poll::wait(edge.now(), next, settings.rhythm);
         if !wait.is_zero() {
@@ -45,7 +49,7 @@ pub(super) async fn run(global: &Global, edge: Edge) -> Result<(), Failure> {
             }
         }
         // So that a new token, root or setting counts from the next poll on, and at once with SIGHUP.
-        match global.settings() {
+        match global.settings(&refusals) {
             Ok(read) => settings = read,
             Err(failure) => tracing::error!(
                 reason = failure.reason.as_str(),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use bundles::report::Failure;
+use bundles::signed::RootFacts;
 use bundles::update_information::{LastStatus, UpdateInformation};
 use bundles::{Reason, Serial};
 use jiff::Timestamp;
@@ -15,8 +16,7 @@ use super::{Global, failed, print};
 use crate::apply;
 use crate::config::HeadendId;
 use crate::lock::Lock;
-use crate::repository::RootFacts;
-use crate::state::{Hold, HoldReason, State};
+use crate::state::{Hold, HoldReason, LastImport, ReleaseSource, State};
 
 /// Everything that `status` says.
 #[derive(Debug, Serialize)]
@@ -25,6 +25,7 @@ struct Facts {
     #[serde(flatten)]
     information: UpdateInformation,
     serial: Option<Serial>,
+    source: Option<ReleaseSource>,
     highest_serial_seen: Option<Serial>,
     releases: Vec<Serial>,
     held: Option<Hold>,
@@ -33,6 +34,9 @@ struct Facts {
     repository: Option<&'static str>,
     root: Option<RootFacts>,
     next_poll: Option<Timestamp>,
+    last_import: Option<LastImport>,
+    offline_root: Option<RootFacts>,
+    newest_signed_time: Option<Timestamp>,
     last_report_failure: Option<Failure>,
 }
 
@@ -41,13 +45,14 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
     let paths = &local.paths;
     let state = State::load(paths).map_err(failed)?;
     let running = apply::running(paths).map_err(failed)?;
-    let last_status = match (&state.last_failure, state.last_attempt) {
+    let last_status = match state.newest_attempt() {
         // A killed run leaves `running_since` behind, but not the lock.
         _ if state.running_since.is_some() && Lock::is_held(&paths.lock()) => LastStatus::Running,
-        (_, None) => LastStatus::None,
-        (None, Some(at)) => LastStatus::Successful { at },
-        (Some(failure), Some(at)) => LastStatus::Failed { at, failure: failure.clone() },
+        None => LastStatus::None,
+        Some((at, None)) => LastStatus::Successful { at },
+        Some((at, Some(failure))) => LastStatus::Failed { at, failure: failure.clone() },
     };
+    let last_success = state.last_success.max(state.last_import_success);
     let releases = apply::releases(paths).map_err(failed)?;
     let empty = local.enrolment.is_none() && releases.is_empty() && !paths.state().exists();
     if empty {
@@ -60,7 +65,8 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
     }
     let facts = Facts {
         data_directory: shown(paths.data()),
-        information: UpdateInformation::new(state.last_success, last_status, running.as_ref()),
+        information: UpdateInformation::new(last_success, last_status, running.as_ref()),
+        source: running.as_ref().and_then(|manifest| state.sources.get(&manifest.serial)).cloned(),
         serial: running.map(|manifest| manifest.serial),
         highest_serial_seen: state.highest_serial,
         releases,
@@ -70,6 +76,9 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
         repository: local.enrolment.as_ref().map(|enrolment| enrolment.repository.path()),
         root: state.root,
         next_poll: state.next_poll,
+        last_import: state.last_import,
+        offline_root: local.import_root_facts(),
+        newest_signed_time: state.newest_signed,
         last_report_failure: state.last_report_failure,
     };
     print(global.json, &facts, &text(&facts, &TimeZone::system()))
@@ -105,19 +114,34 @@ fn text(facts: &Facts, zone: &TimeZone) -> String {
         Some(repository) => format!("{server} (/{repository})"),
         None => server.to_string(),
     });
+    let no_server = match facts.headend {
+        Some(_) => "none: releases come with `feed-client import`",
+        None => "not enrolled; run `feed-client enroll`",
+    };
+    let import_root = facts.offline_root.map(|root| format!("version {}, SHA-256 {}", root.version, root.fingerprint));
     text.push('\n');
     for (label, value) in [
         ("Release number", facts.serial.map(|serial| serial.to_string())),
+        ("Came from", facts.source.as_ref().map(ReleaseSource::to_string)),
         ("Releases here", Some(list(&facts.releases)).filter(|list| !list.is_empty())),
         ("Held", held.or_else(|| Some("no".to_owned()))),
         ("Headend", facts.headend.as_ref().map(HeadendId::to_string)),
-        ("Server", server.or_else(|| Some("not enrolled; run `feed-client enroll`".to_owned()))),
+        ("Server", server.or_else(|| Some(no_server.to_owned()))),
         ("Repository root", root),
+        ("Bundles' root", import_root),
         ("Next poll", facts.next_poll.map(time)),
         ("Data directory", Some(facts.data_directory.display().to_string())),
     ] {
         // Writing to a String does not fail.
         let _ = writeln!(text, "{label:<16}  {}", value.unwrap_or_else(none));
+    }
+    if let Some(import) = &facts.last_import {
+        let how = match (&import.failure, import.serial) {
+            (Some(failure), _) => format!("failed ({}): {}", failure.reason, failure.message),
+            (None, Some(serial)) => format!("release {serial}"),
+            (None, None) => none(),
+        };
+        let _ = writeln!(text, "{:<16}  {} of {}: {how}", "Last import", time(import.at), import.file);
     }
     if let Some(failure) = &facts.last_report_failure {
         let _ = writeln!(text, "{:<16}  {}", "Last report", report_line(failure));
@@ -143,6 +167,10 @@ mod tests {
             repository: None,
             root: None,
             next_poll: None,
+            source: None,
+            last_import: None,
+            offline_root: None,
+            newest_signed_time: None,
             last_report_failure: Some(Failure::new(Reason::Unauthorized, "another token")),
         };
         let text = text(&facts, &TimeZone::UTC);

@@ -6,11 +6,13 @@ use serde_json::json;
 
 use super::{Global, failed, print};
 use crate::clock::Edge;
+use crate::refusals::Asker;
 use crate::state::HoldReason;
 use crate::update::{Outcome, Trigger, Updater};
 
 pub(super) async fn update(global: &Global, edge: Edge) -> Result<(), Failure> {
-    let settings = global.settings()?;
+    let settings = global.settings(&global.refusals(Asker::Operator, edge))?;
+    settings.remote().map_err(failed)?;
     let updater = Updater { settings: &settings, edge, show_progress: !global.json };
     let outcome = updater.update(Trigger::Operator).await.map_err(failed)?;
     say(global.json, outcome)

@@ -17,7 +17,7 @@ fn manifest(components: Vec<(Component, Vec<ReleasedFile>)>) -> Manifest {
         format: 1,
         serial: Serial::FIRST,
         created: jiff::Timestamp::UNIX_EPOCH,
-        source: Source { kind: SourceKind::VendorFeed, url: None, sha256: None },
+        source: Source { kind: SourceKind::VendorFeed, url: None, sha256: None, vouched_by: None },
         components: components
             .into_iter()
             .map(|(component, files)| ReleasedComponent { component, version: "1.0".parse().unwrap(), files })
@@ -36,16 +36,17 @@ fn what_is_kept_is_not_fetched_and_each_payload_comes_once() {
     ]);
     let kept = Kept::from([(Digest::of(b"old"), PathBuf::from("/kept"))]);
     let plan = plan(&manifest, &kept, &Limits::default()).unwrap();
-    let ways: Vec<_> = plan.payloads.iter().map(|payload| (payload.file.name.as_str(), &payload.from)).collect();
+    let ways: Vec<_> =
+        plan.payloads.iter().map(|payload| (payload.file.payload.name.as_str(), &payload.from)).collect();
     assert_eq!(
         ways,
         [
-            ("conditions.tar", &From::Server),
+            ("conditions.tar", &From::Source),
             ("osgroups.tar", &From::Kept(PathBuf::from("/kept"))),
-            ("osgroupsV2.tar", &From::Server)
+            ("osgroupsV2.tar", &From::Source)
         ]
     );
-    assert_eq!(plan.bytes_to_fetch(), 5);
+    assert_eq!(plan.lacking().map(|file| file.payload.length).sum::<u64>(), 5);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What can be wrong with a repository, in the house's words.
 
 use bundles::release::ManifestError;
+use bundles::signed::SignedError;
 use bundles::{Reason, Reasoned, TargetName};
 use sigstore_tuf::Error as TufError;
 
@@ -17,8 +18,8 @@ pub enum RepositoryError {
     #[error("verified metadata could not be kept")]
     Store(#[from] StorageError),
     /// The pinned root is none.
-    #[error("the root file is not a root signed by its own keys; export it from the origin again")]
-    Root(#[source] TufError),
+    #[error(transparent)]
+    Root(SignedError),
     /// Metadata past its expiry, and newer than what was held.
     #[error("the server's metadata has expired; check this machine's clock, and whether the origin still signs")]
     Expired(#[source] TufError),
@@ -63,14 +64,8 @@ pub enum RepositoryError {
         /// Which one.
         name: TargetName,
     },
-    /// A target without a SHA-256.
-    #[error("the signed metadata gives no SHA-256 for {name}; the origin must be asked")]
-    NoDigest {
-        /// Which one.
-        name: TargetName,
-    },
-    /// A manifest longer than manifests can be.
-    #[error("{name} is signed with {length} bytes, more than a release manifest can have")]
+    /// Longer than any such file can be.
+    #[error("{name} is signed with {length} bytes, more than it can have")]
     TooLong {
         /// Which one.
         name: TargetName,
@@ -96,6 +91,30 @@ pub enum RepositoryError {
     /// Not a manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// What was verified vouches for nothing all the same.
+    #[error(transparent)]
+    Signed(SignedError),
+}
+
+impl From<SignedError> for RepositoryError {
+    /// Where the server is at fault, the sentence says so.
+    fn from(error: SignedError) -> Self {
+        match error {
+            SignedError::NoTarget { name } => Self::NoTarget { name },
+            SignedError::OtherBytes { name } => Self::OtherBytes { name },
+            SignedError::Manifest(error) => Self::Manifest(error),
+            SignedError::Root(_)
+            | SignedError::Signature(_)
+            | SignedError::Integrity(_)
+            | SignedError::NotMetadata(_)
+            | SignedError::Expired { .. }
+            | SignedError::Rollback { .. }
+            | SignedError::OtherOfSameVersion { .. }
+            | SignedError::RootMissing { .. }
+            | SignedError::TooManyRoots { .. }
+            | SignedError::Internal(_) => Self::Signed(error),
+        }
+    }
 }
 
 impl RepositoryError {
@@ -150,10 +169,10 @@ impl Reasoned for RepositoryError {
             Self::Chain(_) => Reason::HttpStatus,
             Self::Internal(_) => Reason::Internal,
             Self::NoTarget { .. } => Reason::NotFound,
-            Self::NoDigest { .. } => Reason::Signature,
             Self::TooLong { .. } => Reason::TooLarge,
             Self::Short { .. } => Reason::Truncated,
             Self::Manifest(error) => error.reason(),
+            Self::Signed(error) => error.reason(),
         }
     }
 }

@@ -1,18 +1,25 @@
 //! Verified metadata on disk: the floor against rollback. sigstore-tuf only logs a store's errors, and takes metadata
 //! that cannot be read for absent; both would lose the floor silently, so this store remembers.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bundles::signed;
 use sigstore_tuf::{Metadata, MetadataStore, Timestamp};
 
 use crate::crash;
 use crate::durable::{self, Readers, StorageError};
 
+/// Metadata by name.
+type Files = BTreeMap<String, Vec<u8>>;
+
 /// A directory of metadata files. Clones share their memory of failures.
 #[derive(Debug, Clone)]
 pub struct Store {
     directory: PathBuf,
+    /// Where what was verified stays in memory: what it holds by now.
+    memory: Option<Arc<Mutex<Files>>>,
     failure: Arc<Mutex<Option<StorageError>>>,
 }
 
@@ -20,7 +27,13 @@ impl Store {
     /// The store in this directory, which is created with the first file.
     #[must_use]
     pub fn open(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), failure: Arc::default() }
+        Self { directory: directory.to_owned(), memory: None, failure: Arc::default() }
+    }
+
+    /// The same for whoever only looks: what was held is read, and what is verified now stays in memory.
+    #[must_use]
+    pub fn looking_at(directory: &Path) -> Self {
+        Self { memory: Some(Arc::default()), ..Self::open(directory) }
     }
 
     /// The first failure since the last call, if there was one.
@@ -38,8 +51,77 @@ impl Store {
         Metadata::<Timestamp>::from_slice(&bytes).ok().map(|timestamp| timestamp.signed().version)
     }
 
-    fn remembered(&self) -> std::sync::MutexGuard<'_, Option<StorageError>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Everything that is held, for whoever verifies metadata from bytes in hand. `None` where there is nothing yet; what a
+    /// killed run did not come to is empty, and vouches for nothing.
+    ///
+    /// # Errors
+    /// It cannot be read: a floor that is there is not forgotten.
+    pub fn held(&self) -> Result<Option<signed::Metadata>, StorageError> {
+        let mut versions = self.root_versions()?;
+        versions.sort_unstable();
+        let mut roots = Vec::new();
+        for version in versions {
+            roots.extend(self.text(&root_name(version))?);
+        }
+        let [timestamp, snapshot, targets] =
+            ["timestamp.json", "snapshot.json", "targets.json"].map(|it| self.text(it));
+        let [timestamp, snapshot, targets] = [timestamp?, snapshot?, targets?].map(Option::unwrap_or_default);
+        let nothing = roots.is_empty() && timestamp.is_empty();
+        Ok((!nothing).then_some(signed::Metadata { roots, timestamp, snapshot, targets }))
+    }
+
+    /// Keeps what was verified, as a refresh would: roots first, so that a kill in between leaves keys and no floor that
+    /// they did not sign.
+    ///
+    /// # Errors
+    /// Something could not be kept: then nothing may be built on it.
+    pub fn keep(&self, verified: &signed::Metadata) -> Result<(), StorageError> {
+        let mut files = Vec::new();
+        for root in &verified.roots {
+            // Whoever verified it knows its version; what cannot be read would not be looked for either.
+            files.extend(signed::peek::root_version(root).ok().map(|version| (root_name(version), root)));
+        }
+        files.extend(verified.roots.last().map(|root| ("root.json".to_owned(), root)));
+        let roots = files.len();
+        for (name, text) in
+            [("timestamp", &verified.timestamp), ("snapshot", &verified.snapshot), ("targets", &verified.targets)]
+        {
+            files.push((format!("{name}.json"), text));
+        }
+        for (index, (name, text)) in files.into_iter().enumerate() {
+            // The error is the remembered one.
+            let _ = self.store(&name, text.as_bytes());
+            self.failure()?;
+            if index < roots {
+                crash::point("client.import.root_stored");
+            }
+        }
+        Ok(())
+    }
+
+    fn root_versions(&self) -> Result<Vec<u64>, StorageError> {
+        let folder = self.directory.join("root_history");
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(StorageError { act: "list", path: folder, source }),
+        };
+        let mut versions = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(StorageError::at("list", &folder))?.file_name();
+            versions.extend(name.to_str().and_then(|name| name.strip_suffix(".root.json")?.parse::<u64>().ok()));
+        }
+        Ok(versions)
+    }
+
+    fn text(&self, name: &str) -> Result<Option<String>, StorageError> {
+        let bytes = durable::read_if_there(&self.directory.join(name))?;
+        // Verified metadata is JSON; what became of it on a bad disk will not verify.
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Option<StorageError>> {
+        lock(&self.failure)
     }
 
     fn remember(&self, error: StorageError) -> sigstore_tuf::Error {
@@ -53,11 +135,18 @@ impl Store {
 impl MetadataStore for Store {
     fn load(&self, name: &str) -> sigstore_tuf::Result<Option<Vec<u8>>> {
         let Some(path) = path_of(&self.directory, name) else { return Ok(None) };
+        if let Some(bytes) = self.memory.as_ref().and_then(|memory| lock(memory).get(name).cloned()) {
+            return Ok(Some(bytes));
+        }
         durable::read_if_there(&path).map_err(|error| self.remember(error))
     }
 
     fn store(&self, name: &str, bytes: &[u8]) -> sigstore_tuf::Result<()> {
         let Some(path) = path_of(&self.directory, name) else { return Ok(()) };
+        if let Some(memory) = &self.memory {
+            lock(memory).insert(name.to_owned(), bytes.to_vec());
+            return Ok(());
+        }
         // A root is written on every start, mostly the same one: a poll that changes nothing should write nothing.
         let same = durable::read_if_there(&path).is_ok_and(|old| old.as_deref() == Some(bytes));
         if !same {
@@ -68,6 +157,15 @@ impl MetadataStore for Store {
         }
         Ok(())
     }
+}
+
+fn root_name(version: u64) -> String {
+    format!("root_history/{version}.root.json")
+}
+
+/// A panic elsewhere leaves whole values in here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The names that are read back on the next start. `<version>.snapshot.json` is handed over too and never asked for: it
@@ -120,6 +218,47 @@ mod tests {
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
         store.store("root_history/2.root.json", b"x").unwrap();
         assert_eq!(store.load("root_history/2.root.json").unwrap().as_deref(), Some(&b"x"[..]));
+    }
+
+    #[test]
+    fn what_was_kept_is_held_and_a_failure_to_keep_it_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path());
+        assert_eq!(store.held().unwrap(), None);
+        let root = |version: u64| {
+            format!(
+                "{{\"signed\":{{\"_type\":\"root\",\"spec_version\":\"1.0.0\",\"version\":{version},\"expires\":\"2030-01-01T00:00:00Z\",\
+                 \"consistent_snapshot\":true,\"keys\":{{}},\"roles\":{{}}}},\"signatures\":[]}}"
+            )
+        };
+        let text = |name: &str| format!("the {name}");
+        // More than nine, so that the order of names is not that of numbers.
+        let metadata = signed::Metadata {
+            roots: (1..=11).map(root).collect(),
+            timestamp: text("timestamp"),
+            snapshot: text("snapshot"),
+            targets: text("targets"),
+        };
+        store.keep(&metadata).unwrap();
+        assert_eq!(store.held().unwrap(), Some(metadata.clone()));
+
+        std::fs::remove_file(directory.path().join("snapshot.json")).unwrap();
+        std::fs::create_dir(directory.path().join("snapshot.json")).unwrap();
+        assert_eq!(store.keep(&metadata).unwrap_err().reason(), Reason::Storage);
+        assert_eq!(store.held().unwrap_err().reason(), Reason::Storage);
+    }
+
+    #[test]
+    fn whoever_only_looks_reads_what_was_held_and_writes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        Store::open(directory.path()).store("snapshot.json", b"held").unwrap();
+        let store = Store::looking_at(directory.path());
+        assert_eq!(store.load("snapshot.json").unwrap().as_deref(), Some(&b"held"[..]));
+        store.store("snapshot.json", b"new").unwrap();
+        store.store("targets.json", b"new").unwrap();
+        assert_eq!(store.load("snapshot.json").unwrap().as_deref(), Some(&b"new"[..]));
+        assert_eq!(std::fs::read(directory.path().join("snapshot.json")).unwrap(), b"held");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     proptest! {

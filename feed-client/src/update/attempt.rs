@@ -1,20 +1,25 @@
 //! What an attempt does between taking the lock and taking note of how it ended.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use bundles::release::ReleasedFile;
+use bundles::signed::SignedManifest;
 use bundles::{Limits, Manifest, Reasoned as _, Serial};
 use jiff::{SignedDuration, Timestamp};
 
+use super::supplier::{Supplier, lock, target_name};
 use super::{Outcome, Trigger, UpdateError};
 use crate::apply::hook::{self, Occasion};
 use crate::apply::stage::Staging;
 use crate::apply::{self, activate, defaults, prune, rollback};
 use crate::crash;
-use crate::download::{self, DownloadError};
+use crate::download;
+use crate::durable::{self, Readers};
 use crate::lock::Lock;
 use crate::plan::{self, From as Origin};
 use crate::progress::Progress;
-use crate::repository::{Repository, SignedManifest, Store};
+use crate::repository::{Repository, RepositoryError, Side, Store};
 use crate::settings::Settings;
 use crate::state::{Activating, Hold, HoldReason, State};
 
@@ -37,29 +42,65 @@ impl Attempt<'_> {
     pub(super) async fn run(&mut self, trigger: Trigger, now: Timestamp) -> Result<Outcome, UpdateError> {
         let paths = &self.settings.paths;
         self.heal().await?;
+        let remote = self.settings.remote()?;
         let store = Store::open(&paths.metadata(self.settings.side));
-        let (http, location) = (&self.settings.http, &self.settings.location);
-        let mut repository = Repository::refresh(http, location, &self.settings.pinned_root, &store, now).await?;
-        self.state.root = Some(repository.root());
+        let (http, location) = (&remote.http, &remote.location);
+        let repository = Repository::refresh(http, location, &self.settings.pinned_root, &store, now).await?;
+        self.state.root = Some(*repository.verified().root());
+        self.keep_offline_root(&repository).await?;
         let signed = repository.stable().await?;
+        self.follow(&signed, &Supplier::Server { repository, remote }, trigger, now).await
+    }
+
+    /// What bundles are believed by, should one have to be carried here.
+    async fn keep_offline_root(&self, repository: &Repository) -> Result<(), UpdateError> {
+        let path = self.settings.paths.offline_root();
+        let known = durable::read_if_there(&path)?;
+        match repository.offline_root(known.as_deref()).await {
+            Ok(Some(root)) => {
+                durable::write(&path, &root, Readers::Anyone)?;
+                crash::point("client.offline_root.stored");
+            }
+            Ok(None) => {}
+            // The release is what the poll is for; the next one asks for this again.
+            Err(error) => tracing::warn!(
+                reason = error.reason().as_str(),
+                "what bundles are signed with was not learnt: {}",
+                error.whole_message()
+            ),
+        }
+        Ok(())
+    }
+
+    /// From a manifest that is vouched for to a release that runs, wherever both come from.
+    pub(super) async fn follow(
+        &mut self,
+        signed: &SignedManifest,
+        supplier: &Supplier<'_>,
+        trigger: Trigger,
+        now: Timestamp,
+    ) -> Result<Outcome, UpdateError> {
+        let paths = &self.settings.paths;
         let newest = signed.manifest();
         let serial = newest.serial;
         check_floor(newest, &self.state, now)?;
-        self.state.saw(serial);
-        self.state.save(paths)?;
+        if matches!(supplier, Supplier::Server { .. }) {
+            self.see(newest, supplier)?;
+        }
 
         let current = apply::current(paths)?;
         if current == Some(serial) {
             return match apply::manifest(paths, serial) {
                 Ok(Some(here)) if &here != newest => Err(UpdateError::SameNumber { serial }),
                 Ok(Some(_)) => {
+                    self.see(newest, supplier)?;
                     if trigger == Trigger::Operator && self.state.hold.take().is_some() {
                         self.state.save(paths)?;
                     }
                     Ok(Outcome::Unchanged { serial })
                 }
                 // Its manifest is damaged or gone, so the whole release is made again in place.
-                Ok(None) | Err(_) => self.take(&mut repository, &signed, current).await,
+                Ok(None) | Err(_) => self.take(supplier, signed, current).await,
             };
         }
         if let (Trigger::Schedule, Some(why)) = (trigger, self.state.holds(serial)) {
@@ -70,7 +111,22 @@ impl Attempt<'_> {
             );
             return Ok(Outcome::Held { serial, why });
         }
-        self.take(&mut repository, &signed, current).await
+        self.take(supplier, signed, current).await
+    }
+
+    /// From now on nothing older is taken. What a server signs was seen as soon as it is verified. A bundle was once all that
+    /// is needed of it could be read: a damaged one must not keep out the one before it, which may be whole.
+    fn see(&mut self, manifest: &Manifest, supplier: &Supplier<'_>) -> Result<(), UpdateError> {
+        let before = self.state.clone();
+        if let Supplier::Bundle { verified, metadata: (store, metadata), .. } = supplier {
+            store.keep(metadata)?;
+            crash::point("client.import.metadata_stored");
+            if self.settings.side == Side::Offline {
+                self.state.root = Some(*verified.root());
+            }
+        }
+        self.state.saw(manifest.serial, manifest.created);
+        if self.state != before { Ok(self.state.save(&self.settings.paths)?) } else { Ok(()) }
     }
 
     /// Goes back to an older release that is here.
@@ -87,7 +143,7 @@ impl Attempt<'_> {
     /// Brings a release here and makes it the one that runs.
     async fn take(
         &mut self,
-        repository: &mut Repository,
+        supplier: &Supplier<'_>,
         signed: &SignedManifest,
         current: Option<Serial>,
     ) -> Result<Outcome, UpdateError> {
@@ -98,50 +154,47 @@ impl Attempt<'_> {
             let (paths, manifest) = (paths.clone(), signed.manifest().clone());
             self.off_the_loop(move || apply::is_intact(&paths, &manifest)).await?
         };
-        let bytes = if here { 0 } else { self.bring(repository, signed).await? };
+        let bytes = if here { 0 } else { self.bring(supplier, signed).await? };
+        self.see(signed.manifest(), supplier)?;
         let previous = match current {
             // The release that runs was made again in place: what to go back to is the one before.
             Some(current) if current == serial => rollback::choose(None, Some(serial), &apply::releases(paths)?).ok(),
             current => current,
         };
+        self.state.sources.insert(serial, supplier.source());
         self.activate(Activating { serial, previous, rollback: false, refused: false }).await?;
         let keep = self.settings.config.apply.keep_releases;
         if let Err(error) = prune::prune(paths, serial, previous, keep) {
             // The release runs; what could not be removed is tried again with the next one.
             tracing::warn!("an old release was not removed: {}", error.whole_message());
         }
+        if let Ok(here) = apply::releases(paths) {
+            self.state.sources.retain(|serial, _| here.contains(serial));
+        }
         Ok(Outcome::Applied { serial, previous: current, bytes })
     }
 
-    async fn bring(&self, repository: &mut Repository, signed: &SignedManifest) -> Result<u64, UpdateError> {
+    async fn bring(&self, supplier: &Supplier<'_>, signed: &SignedManifest) -> Result<u64, UpdateError> {
         let paths = &self.settings.paths;
         let limits = Limits::default();
         let plan = plan::plan(signed.manifest(), &apply::kept_payloads(paths)?, &limits)?;
-        let staging = Staging::begin(paths, signed)?;
-        let total = plan.bytes_to_fetch();
+        let staging = Staging::begin(paths, signed.manifest())?;
+        let total = plan.lacking().map(|file| supplier.length_of(file)).sum();
         let progress = if self.show_progress { Progress::on_terminal(total) } else { Progress::hidden() };
         let mut bytes = 0;
         for payload in plan.payloads {
             let file = payload.file;
-            let name = file.target_name().map_err(|_| plan::PlanError::Name { name: file.name.to_string() })?;
-            let target = repository.target(&name).await?;
-            // The manifest is signed too, but by what it is: a release. What its files are, the metadata says.
-            if target.sha256() != file.sha256 || target.length() != file.length {
-                return Err(DownloadError::Disagree { name }.into());
-            }
-            let into = staging.place_of(&file)?;
+            supplier.check(&file.payload)?;
+            let into = staging.place_of(&file.payload)?;
             if let Origin::Kept(from) = payload.from {
-                let (file, into) = (file.clone(), into.clone());
-                if self.off_the_loop(move || download::take_over(&file, &from, &into)).await?? {
+                let (kept, into) = (file.payload.clone(), into.clone());
+                if self.off_the_loop(move || download::take_over(&kept, &from, &into)).await?? {
                     continue;
                 }
-                tracing::warn!(payload = %target.name(), "a kept payload is damaged and is fetched again");
+                tracing::warn!(payload = %file.payload.name, "a kept payload is damaged and is brought again");
             }
-            progress.on(file.name.as_str());
-            let (http, location) = (&self.settings.http, &self.settings.location);
-            download::fetch(http, location, &target, &into, &progress).await?;
-            crash::point("client.download.done");
-            bytes += target.length();
+            progress.on(file.payload.name.as_str());
+            bytes += self.bring_one(supplier, &file, &staging.aside(), &into, &progress).await?;
         }
         progress.finish();
         let (paths, signed) = (paths.clone(), signed.clone());
@@ -151,6 +204,31 @@ impl Attempt<'_> {
         })
         .await??;
         Ok(bytes)
+    }
+
+    async fn bring_one(
+        &self,
+        supplier: &Supplier<'_>,
+        file: &ReleasedFile,
+        aside: &Path,
+        into: &Path,
+        progress: &Progress,
+    ) -> Result<u64, UpdateError> {
+        match supplier {
+            Supplier::Server { repository, remote } => {
+                let name = target_name(&file.payload)?;
+                let target = repository.verified().target(&name).map_err(RepositoryError::from)?;
+                download::fetch(&remote.http, &remote.location, target, into, progress).await?;
+                crash::point("client.download.done");
+                Ok(target.length())
+            }
+            Supplier::Bundle { carried, .. } => {
+                let (carried, file, progress) = (Arc::clone(carried), file.clone(), progress.clone());
+                let (aside, into) = (aside.to_owned(), into.to_owned());
+                let bring = move || lock(&carried).bring(&file, &aside, &into, &Limits::default(), &progress);
+                Ok(self.off_the_loop(bring).await??)
+            }
+        }
     }
 
     /// Switches, asks the hook, and keeps the switch or goes back. What is going on stands in the state before it
@@ -205,7 +283,7 @@ impl Attempt<'_> {
     }
 
     /// Finishes what a killed run left half done, before anything else and without the network.
-    async fn heal(&mut self) -> Result<(), UpdateError> {
+    pub(super) async fn heal(&mut self) -> Result<(), UpdateError> {
         let paths = &self.settings.paths;
         let Some(activating) = self.state.activating else { return Ok(()) };
         let switched = apply::current(paths)? == Some(activating.serial);
@@ -223,7 +301,7 @@ impl Attempt<'_> {
 
     /// Hashing, opening and syncing hundreds of megabytes would stop signals and timeouts from being looked at. The work
     /// goes on when the attempt is dropped meanwhile, so it holds the locks as long as it takes.
-    async fn off_the_loop<T: Send + 'static>(
+    pub(super) async fn off_the_loop<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, UpdateError> {

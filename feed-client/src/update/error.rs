@@ -6,12 +6,14 @@ use jiff::Timestamp;
 use crate::apply::ApplyError;
 use crate::apply::hook::HookError;
 use crate::apply::rollback::RollbackError;
+use crate::carried::CarriedError;
 use crate::download::DownloadError;
 use crate::durable::StorageError;
 use crate::lock::LockError;
 use crate::plan::PlanError;
 use crate::poll::Failed;
 use crate::repository::RepositoryError;
+use crate::settings::SettingsError;
 use crate::state::StateError;
 
 /// Why an attempt failed.
@@ -41,6 +43,12 @@ pub enum UpdateError {
     /// There is nothing to go back to.
     #[error(transparent)]
     Rollback(#[from] RollbackError),
+    /// A bundle that nothing is taken from.
+    #[error(transparent)]
+    Carried(#[from] CarriedError),
+    /// Nothing to work with.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// A release older than one seen before.
     #[error(
         "the server offers release {serial}, and release {seen} was seen before; the server was restored from a backup, or \
@@ -55,7 +63,7 @@ pub enum UpdateError {
     },
     /// Releases are immutable; this one is not.
     #[error(
-        "the server offers another release {serial} than the one that runs here under that number; the origin was perhaps \
+        "what is offered is another release {serial} than the one that runs here under that number; the origin was perhaps \
          restored from a backup: it has to publish a release with a higher number"
     )]
     SameNumber {
@@ -76,7 +84,9 @@ pub enum UpdateError {
         now: Timestamp,
     },
     /// The hook said no.
-    #[error("release {serial} was refused, and {back_to} runs again; `feed-client update` tries once more")]
+    #[error(
+        "release {serial} was refused, and {back_to} runs again; `feed-client update`, or the same import, tries once more"
+    )]
     Hook {
         /// The refused release.
         serial: Serial,
@@ -136,6 +146,8 @@ impl Reasoned for UpdateError {
             Self::Download(error) => error.reason(),
             Self::Apply(error) => error.reason(),
             Self::Rollback(error) => error.reason(),
+            Self::Carried(error) => error.reason(),
+            Self::Settings(error) => error.reason(),
             Self::OldRelease { .. } | Self::SameNumber { .. } => Reason::Rollback,
             Self::Clock { .. } => Reason::Clock,
             Self::Hook { source, .. } => source.reason(),

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::import::{enclave, enclave_before, put};
+use crate::origin::Origin;
 use crate::world::{World, release, stderr, text};
 
 /// More passes of one point than any update makes.
@@ -15,7 +17,7 @@ fn points(world: &World) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);
     // With links as links, hard ones too: as the headend has them.
     let status = Command::new("cp").args(["-a", text(from), text(to)]).status().unwrap();
@@ -72,7 +74,9 @@ fn policies(world: &World) -> Vec<String> {
 
 #[test]
 fn a_first_update_killed_anywhere_is_healed_by_the_next() {
-    let world = World::enrolled();
+    let mut world = World::enrolled();
+    world.origin.set_target("offline-root.json", Origin::new("offline").root_file().to_vec());
+    world.origin.publish(&world.server);
     world.hook("echo called >> hooked", "");
     let passed = kill_everywhere(&world, &["update"], |at, world| {
         world.ok(&["update"]);
@@ -83,7 +87,68 @@ fn a_first_update_killed_anywhere_is_healed_by_the_next() {
         assert_eq!(world.ok(&["update"])["result"], "unchanged", "{at}");
     });
     let never: Vec<_> = points(&world).into_iter().filter(|point| !passed.contains(point)).collect();
-    assert_eq!(never, ["client.prune"], "points that a first update does not pass");
+    let of_others =
+        |point: &&String| *point != "client.prune" && !point.contains(".import.") && !point.contains(".receipt.");
+    assert!(!never.iter().any(|point| of_others(&point)), "points that a first update does not pass: {never:?}");
+}
+
+#[test]
+fn a_first_import_killed_anywhere_is_healed_by_the_next() {
+    let (world, mut offline) = enclave_before();
+    // With more than one root, so that a kill between them is one of the kills.
+    offline.rotate();
+    world.hook("echo called >> hooked", "");
+    let bundle = put(&world, "1.zip", &offline.bundle(&release(1)));
+    let receipt = world.path("receipt.json");
+    let import = ["import", text(&bundle), "--receipt", text(&receipt)];
+    let passed = kill_everywhere(&world, &import, |at, world| {
+        if let Ok(bytes) = fs::read(&receipt) {
+            let whole: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(whole["serial"], 1, "{at}: a receipt is whole or not there");
+            fs::remove_file(&receipt).unwrap();
+        }
+        world.ok(&import);
+        assert_eq!(world.current(), Some(1), "{at}");
+        assert_eq!(policies(world), POLICIES, "{at}: all default policies");
+        assert!(world.path("hooked").exists(), "{at}: no release runs without the hook's word");
+        assert!(receipt.exists(), "{at}");
+        assert_tidy(at, world);
+        assert_eq!(world.ok(&import)["result"], "unchanged", "{at}");
+    });
+    let of_updates = [".refresh.stored", ".download.", ".offline_root.", ".prune"];
+    let never: Vec<_> = points(&world).into_iter().filter(|point| !passed.contains(point)).collect();
+    let of_others = |point: &&String| !of_updates.iter().any(|part| point.contains(part));
+    assert!(!never.iter().any(|point| of_others(&point)), "points that a first import does not pass: {never:?}");
+}
+
+#[test]
+fn a_later_import_killed_anywhere_is_healed_by_the_next_bundle_or_the_same() {
+    let (world, mut offline) = enclave();
+    world.hook("echo called >> hooked", "keep_releases = 2\n");
+    for serial in 2..=3 {
+        let bundle = put(&world, "bundle.zip", &offline.bundle(&release(serial)));
+        world.ok(&["import", text(&bundle)]);
+    }
+    let bundle = put(&world, "4.zip", &offline.bundle(&release(4)));
+    let next = put(&world, "5.zip", &offline.bundle(&release(5)));
+    let passed = kill_everywhere(&world, &["import", text(&bundle)], |at, world| {
+        assert!(matches!(world.current(), Some(3 | 4)), "{at}: something whole runs at any time");
+        // Lost or the same, as it comes.
+        let same = at.len() % 2 == 0;
+        let (carried, serial) = if same { (&bundle, 4) } else { (&next, 5) };
+        world.ok(&["import", text(carried)]);
+        assert_eq!(world.current(), Some(serial), "{at}");
+        assert_tidy(at, world);
+    });
+    assert!(passed.contains("client.prune"));
+}
+
+#[test]
+fn an_import_that_the_hook_refuses_killed_anywhere_ends_refused() {
+    let (world, mut offline) = enclave();
+    world.hook("exit 1", "");
+    let bundle = put(&world, "2.zip", &offline.bundle(&release(2)));
+    ends_refused(&world, &["import", text(&bundle)]);
 }
 
 #[test]
@@ -127,14 +192,22 @@ fn an_update_that_the_hook_refuses_killed_anywhere_ends_refused() {
     world.ok(&["update"]);
     world.hook("exit 1", "");
     world.publish(&release(2));
+    ends_refused(&world, &["update"]);
+}
+
+/// The hook refuses release 2; release 1 runs.
+fn ends_refused(world: &World, arguments: &[&str]) {
     let template = world.path("template");
     copy_tree(&world.path("data"), &template);
-    for point in points(&world) {
+    for point in points(world) {
         for skip in 0..=MANY {
             assert!(skip < MANY, "{point} is passed for ever");
             copy_tree(&template, &world.path("data"));
             let mut command = world.command();
-            command.arg("update").env("POSTURE_FEED_CRASH_AT", &point).env("POSTURE_FEED_CRASH_SKIP", skip.to_string());
+            command
+                .args(arguments)
+                .env("POSTURE_FEED_CRASH_AT", &point)
+                .env("POSTURE_FEED_CRASH_SKIP", skip.to_string());
             let output = command.output().unwrap();
             if output.status.code() == Some(1) {
                 break;
@@ -142,7 +215,7 @@ fn an_update_that_the_hook_refuses_killed_anywhere_ends_refused() {
             assert_eq!(output.status.code(), None, "{}", stderr(&output));
             world.assert_whole();
             // Whether the first run had come to the refusal or not: the next one ends with it or finishes it.
-            let next = world.run(&["update"]);
+            let next = world.run(arguments);
             assert_eq!(next.status.code(), Some(1), "{point}, pass {}: {}", skip + 1, stderr(&next));
             assert_eq!(world.current(), Some(1), "{point}, pass {}", skip + 1);
             assert_eq!(world.ok(&["status"])["held"]["why"], "hook_failed");

@@ -4,9 +4,14 @@
 
 mod apply;
 mod crash;
+mod doctor;
 mod enroll;
+mod import;
 mod input;
+mod media;
 mod origin;
+mod proxy;
+mod refusals;
 mod run;
 mod server;
 mod tls;

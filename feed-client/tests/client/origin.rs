@@ -1,11 +1,13 @@
 //! An origin: makes releases and signs them with tough.
 
 use std::collections::BTreeMap;
+use std::io::{Cursor, Read, Write as _};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::Ed25519KeyPair;
+use bundles::bundle::Contents;
 use bundles::release::{FileRef, ReleasedComponent, ReleasedFile, Source, SourceKind};
-use bundles::{Component, Digest, FileName, Manifest, Serial};
+use bundles::{Component, Digest, FileName, Manifest, Serial, signed};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tough::editor::signed::SignedRole;
@@ -78,7 +80,7 @@ fn from_json<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-fn sign<T: Role + serde::Serialize>(role: T, root: &Root, keys: &[Box<dyn KeySource>]) -> SignedRole<T> {
+fn sign_role<T: Role + serde::Serialize>(role: T, root: &Root, keys: &[Box<dyn KeySource>]) -> SignedRole<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let holder = KeyHolder::Root(root.clone());
     runtime.block_on(SignedRole::new(role, &holder, keys, &SystemRandom::new())).unwrap()
@@ -98,7 +100,7 @@ impl Origin {
     pub(crate) fn new(side: &'static str) -> Self {
         let keys = Keys::new();
         let root = keys.root(1, in_hours(1000));
-        let first = sign(root.clone(), &root, &keys.sources()).buffer().clone();
+        let first = sign_role(root.clone(), &root, &keys.sources()).buffer().clone();
         let expires = ROLES.map(|role| (role, in_hours(24))).into_iter().collect();
         Self { side, keys, root, roots: vec![first], targets: BTreeMap::new(), version: 0, expires }
     }
@@ -118,8 +120,8 @@ impl Origin {
         let new_keys = Keys::new();
         let version = self.roots.len() as u64 + 1;
         let root = new_keys.root(version, in_hours(1000));
-        let old = sign(root.clone(), &self.root, &self.keys.sources()).signed().signatures.clone();
-        let signed = sign(root.clone(), &root, &new_keys.sources()).add_old_signatures(old).unwrap();
+        let old = sign_role(root.clone(), &self.root, &self.keys.sources()).signed().signatures.clone();
+        let signed = sign_role(root.clone(), &root, &new_keys.sources()).add_old_signatures(old).unwrap();
         self.roots.push(signed.buffer().clone());
         (self.keys, self.root) = (new_keys, root);
     }
@@ -128,7 +130,7 @@ impl Origin {
     pub(crate) fn expire_root(&mut self) {
         let version = self.roots.len() as u64 + 1;
         let root = self.keys.root(version, in_hours(-1));
-        let signed = sign(root.clone(), &root, &self.keys.sources());
+        let signed = sign_role(root.clone(), &root, &self.keys.sources());
         self.roots.push(signed.buffer().clone());
         self.root = root;
     }
@@ -169,6 +171,40 @@ impl Origin {
 
     /// Signs everything anew and puts it on the server.
     pub(crate) fn publish(&mut self, server: &Server) {
+        let signed = self.sign();
+        let metadata = |name: String| format!("/{}/metadata/{name}", self.side);
+        for (version, root) in (1..).zip(signed.roots) {
+            server.put(&metadata(format!("{version}.root.json")), root.into_bytes());
+        }
+        server.put(&metadata(format!("{}.targets.json", self.version)), signed.targets.into_bytes());
+        server.put(&metadata(format!("{}.snapshot.json", self.version)), signed.snapshot.into_bytes());
+        for (name, bytes) in &self.targets {
+            server.put(&format!("/{}/targets/{}.{name}", self.side, Digest::of(bytes)), bytes.clone());
+        }
+        server.put(&metadata("timestamp.json".to_owned()), signed.timestamp.into_bytes());
+    }
+
+    /// The bundle of a release, signed anew.
+    pub(crate) fn bundle(&mut self, release: &Release) -> Vec<u8> {
+        let manifest = self.add(release);
+        self.bundle_of(&manifest)
+    }
+
+    /// The same for a manifest whose files are among the targets.
+    pub(crate) fn bundle_of(&mut self, manifest: &Manifest) -> Vec<u8> {
+        let metadata = self.sign();
+        let targets = &self.targets;
+        let open = |file: &FileRef| {
+            let bytes = targets[file.target_name().unwrap().as_str()].clone();
+            Ok(Box::new(Cursor::new(bytes)) as Box<dyn Read>)
+        };
+        let manifest = manifest.to_json();
+        let contents = Contents::new(&manifest, &metadata, &open).unwrap();
+        bundles::bundle::write(Cursor::new(Vec::new()), &contents, &mut |_| {}).unwrap().into_inner()
+    }
+
+    /// Signs everything anew.
+    pub(crate) fn sign(&mut self) -> signed::Metadata {
         self.version += 1;
         let keys = self.keys.sources();
         let hashes = |bytes: &[u8]| json!({ "sha256": Digest::of(bytes).to_string() });
@@ -183,22 +219,19 @@ impl Origin {
         let meta = |signed: &[u8]| json!({ "version": self.version, "length": signed.len(), "hashes": hashes(signed) });
 
         let targets: Targets = from_json(with("targets", "targets", json!(targets)));
-        let targets = sign(targets, &self.root, &keys).buffer().clone();
+        let targets = sign_role(targets, &self.root, &keys).buffer().clone();
         let snapshot: Snapshot = from_json(with("snapshot", "meta", json!({ "targets.json": meta(&targets) })));
-        let snapshot = sign(snapshot, &self.root, &keys).buffer().clone();
+        let snapshot = sign_role(snapshot, &self.root, &keys).buffer().clone();
         let timestamp = from_json(with("timestamp", "meta", json!({ "snapshot.json": meta(&snapshot) })));
-        let timestamp = sign::<tough::schema::Timestamp>(timestamp, &self.root, &keys).buffer().clone();
+        let timestamp = sign_role::<tough::schema::Timestamp>(timestamp, &self.root, &keys).buffer().clone();
 
-        let metadata = |name: String| format!("/{}/metadata/{name}", self.side);
-        for (version, root) in (1..).zip(&self.roots) {
-            server.put(&metadata(format!("{version}.root.json")), root.clone());
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        signed::Metadata {
+            roots: self.roots.iter().cloned().map(text).collect(),
+            timestamp: text(timestamp),
+            snapshot: text(snapshot),
+            targets: text(targets),
         }
-        server.put(&metadata(format!("{}.targets.json", self.version)), targets);
-        server.put(&metadata(format!("{}.snapshot.json", self.version)), snapshot);
-        for (name, bytes) in &self.targets {
-            server.put(&format!("/{}/targets/{}.{name}", self.side, Digest::of(bytes)), bytes.clone());
-        }
-        server.put(&metadata("timestamp.json".to_owned()), timestamp);
     }
 }
 
@@ -242,7 +275,7 @@ impl Release {
             format: 1,
             serial: Serial::new(self.serial).unwrap(),
             created: self.created,
-            source: Source { kind: SourceKind::VendorFeed, url: None, sha256: None },
+            source: Source { kind: SourceKind::VendorFeed, url: None, sha256: None, vouched_by: None },
             components: self.files.iter().map(component).collect(),
             index: None,
             offline_zip: None,
@@ -288,9 +321,10 @@ impl Payload {
         format!("{}.tar.gz", self.stem).parse().unwrap()
     }
 
-    /// Never fetched by headends, so it need not be one: it only has to be other bytes.
     fn archive_bytes(&self) -> Vec<u8> {
-        [b"archive of ", self.tar.as_slice()].concat()
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&self.tar).unwrap();
+        gzip.finish().unwrap()
     }
 }
 

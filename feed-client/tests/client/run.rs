@@ -13,19 +13,23 @@ use crate::world::{World, release, text};
 /// What must come about comes about within this time, on a machine that has other things to do too.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
     fn start(world: &World) -> Self {
-        Self(world.command().arg("run").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+        Self::of(&mut world.command())
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self(command.arg("run").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.0.id().try_into().unwrap()).unwrap(), signal).unwrap();
     }
 
     /// Ends it as a service manager does; its log.
-    fn end(mut self) -> String {
+    pub(crate) fn end(mut self) -> String {
         self.signal(Signal::TERM);
         assert!(self.0.wait().unwrap().success());
         let mut log = String::new();
@@ -41,7 +45,7 @@ impl Drop for Running {
     }
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < DEADLINE, "waited in vain: {what}");

@@ -39,6 +39,7 @@ fn what_is_wrong_with_a_certificate_is_said() {
     let (code, reason, message) = enroll(&untrusted);
     assert_eq!((code, reason.as_str()), (12, "tls_untrusted"), "{message}");
     assert!(message.contains("no configuration file was read: write "), "{message}");
+    assert!(message.contains("IdenTrust Commercial Root CA 1"), "{message}");
 
     let expired = world(&loopback().valid(day(0), day(1)).build().unwrap());
     trusting(&expired);

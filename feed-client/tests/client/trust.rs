@@ -89,9 +89,10 @@ fn a_server_that_stands_still_past_its_promise_is_a_freeze() {
     let mut world = World::enrolled();
     let settings = Local::load(None, &world.path("data")).unwrap().settings().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let remote = settings.remote().unwrap();
     let store = Store::open(&settings.paths.metadata(settings.side));
     let refresh = |now| {
-        let (http, location, root) = (&settings.http, &settings.location, &settings.pinned_root);
+        let (http, location, root) = (&remote.http, &remote.location, &settings.pinned_root);
         runtime
             .block_on(Repository::refresh(http, location, root, &store, now))
             .map_err(|error| error.reason())

@@ -104,7 +104,8 @@ impl World {
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_feed-client"));
         command.current_dir(self.directory.path()).arg("--data").arg(self.path("data"));
-        for (variable, _) in std::env::vars().filter(|(name, _)| name.starts_with("POSTURE_FEED")) {
+        let of_ours = |name: &str| name.starts_with("POSTURE_FEED") || name.to_ascii_uppercase().ends_with("_PROXY");
+        for (variable, _) in std::env::vars().filter(|(name, _)| of_ours(name)) {
             command.env_remove(variable);
         }
         command

@@ -3,6 +3,7 @@
 use bundles::Version;
 use jiff::Timestamp;
 
+use super::warnings::WarningKind;
 use super::{App, if_readable};
 use crate::metrics::{Facts, results};
 use crate::publish::{Repository, Role};
@@ -16,16 +17,26 @@ impl App {
     #[must_use]
     pub fn facts(&self) -> Facts {
         let mut facts = Facts::default();
-        facts.build_info.add(&[VERSION, "origin"], 1);
+        facts.build_info.add(&[VERSION, self.role().as_str()], 1);
         facts.sync_interval_seconds.set(self.config.schedule.every.as_secs());
         self.run_facts(&mut facts);
+        facts.cooldown_until_timestamp_seconds.set_time(self.cooling().iter().map(|cooldown| cooldown.until).max());
         self.release_facts(&mut facts);
         for (repository, role, expires) in self.metadata_expires() {
             facts.metadata_expires_timestamp_seconds.add_time(&[&repository.to_string(), &role.to_string()], expires);
         }
-        for ((role, position), not_after) in self.upstream_chain.not_after() {
+        let learned = self.learned();
+        for ((role, position), not_after) in learned.chains.not_after() {
             let labels = [role.as_str(), &position.to_string()];
             facts.upstream_certificate_not_after_timestamp_seconds.add_time(&labels, not_after);
+        }
+        if let Some(clock) = learned.clock {
+            facts.clock_offset_seconds.set_seconds(clock.offset);
+        }
+        let warnings = self.warnings_of(&learned);
+        for kind in WarningKind::ALL {
+            let count = warnings.iter().filter(|warning| warning.kind == kind).count();
+            facts.warning.add(&[kind.as_str()], u64::from(count > 0));
         }
         let headends = self.headends().and_then(|headends| Ok((headends, self.release_times()?)));
         if let Some((headends, releases)) = if_readable(headends.map(Some)) {
@@ -61,9 +72,6 @@ impl App {
         for result in results() {
             let is_last = last_outcome.is_some_and(|outcome| outcome.label() == result);
             facts.last_attempt_result.add(&[result], u64::from(is_last));
-        }
-        if let Some(offset) = if_readable(self.recent_runs(2)).iter().find_map(|run| run.clock_offset) {
-            facts.clock_offset_seconds.set_seconds(offset);
         }
     }
 

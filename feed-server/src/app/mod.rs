@@ -1,11 +1,13 @@
 //! What the parts of a running server share.
 
-pub mod chain;
 pub mod facts;
+pub mod imports;
+pub mod manners;
+pub mod role;
 pub mod runs;
+pub mod trust;
+pub mod warnings;
 
-use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -14,15 +16,13 @@ use bundles::{Manifest, Reason, Reasoned, Serial};
 use jiff::Timestamp;
 use url::Url;
 
+pub use crate::config::Role;
 use crate::config::{Config, UpstreamKind};
 use crate::metrics::Metrics;
 use crate::publish::{Keys, Published, Publisher};
 use crate::store::records::{HeadendRecord, ReportRecord, RunRecord, Trigger};
-use crate::store::{Store, StoreError};
-use runs::{Request, Runs};
-
-/// Where signing keys are in the data directory.
-const KEYS: &str = "keys";
+use crate::store::{Learned, Store, StoreError};
+use runs::{Request, Runs, Wishes};
 
 /// When the server first started on this data directory.
 const FIRST_START: &str = "first_start";
@@ -34,8 +34,8 @@ pub struct App {
     pub config: Config,
     /// What is kept.
     pub store: Store,
-    /// What signs.
-    pub keys: Keys,
+    /// What signs; a relay has none.
+    pub keys: Option<Keys>,
     /// Makes what is served.
     pub publisher: Publisher,
     /// What is served.
@@ -44,8 +44,8 @@ pub struct App {
     pub metrics: Metrics,
     /// The one run at a time.
     pub runs: Runs,
-    /// The certificates that upstream presented last.
-    pub upstream_chain: chain::UpstreamChain,
+    /// What upstream and the proxy asked not to be asked.
+    pub manners: manners::KeptManners,
     /// When the server first started on this data directory.
     pub first_start: Timestamp,
     /// Held while metrics are gathered, which reads every headend's report: anyone may ask for them, and as often as they
@@ -65,15 +65,15 @@ pub struct Opened {
 }
 
 impl App {
-    /// Opens the data directory, makes keys where there are none, and serves what was published last.
+    /// Opens the data directory, makes an origin's keys where there are none, and serves what was published last.
     ///
     /// # Errors
-    /// The data directory is in use, cannot be read or written, or is a newer program's. A disk that has become full is no
+    /// The data directory is in use, cannot be read or written, or is a newer program's or of the other role. A disk that has become full is no
     /// error: then what was published is served, and the store takes part again as soon as there is room.
     pub async fn open(config: Config, public_url: Option<Url>, clock: fn() -> Timestamp) -> Result<Opened, Failure> {
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&opening, public_url, clock()));
-        let Parts { store, first_start, upstream_chain, keys, keys_created, publisher } =
+        let Parts { store, first_start, manners, keys, keys_created, publisher } =
             opened.await.map_err(|error| internal(&error))??;
         let app = Self {
             metrics: Metrics::new().map_err(|error| internal(&error))?,
@@ -83,13 +83,26 @@ impl App {
             keys,
             publisher,
             runs: Runs::default(),
-            upstream_chain,
+            manners,
             first_start,
             gathering: tokio::sync::Mutex::default(),
             clock,
             changes: Mutex::new(()),
         };
         Ok(Opened { app, keys_created })
+    }
+
+    /// What this server is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.config.upstream.role()
+    }
+
+    /// The feed-server that a relay follows; `None` where it is fed by hand, and on an origin.
+    #[must_use]
+    pub fn followed(&self) -> Option<&Url> {
+        let upstream = &self.config.upstream;
+        (self.role() == Role::Relay && upstream.fetches()).then_some(&upstream.url)
     }
 
     /// When signed metadata expires.
@@ -108,21 +121,17 @@ impl App {
     ///
     /// # Errors
     /// One is going on; nothing is fetched here; or the store cannot be read.
-    pub fn update_now(&self, accept_version_rollback: bool) -> Result<Request, Failure> {
-        self.ask(Trigger::Operator, accept_version_rollback)
+    pub fn update_now(&self, wishes: Wishes) -> Result<Request, Failure> {
+        self.ask(Trigger::Operator, wishes)
     }
 
     /// Asks for an update run.
     ///
     /// # Errors
     /// As [`Self::update_now`].
-    pub fn ask(&self, trigger: Trigger, accept_version_rollback: bool) -> Result<Request, Failure> {
-        match self.config.upstream.kind {
-            UpstreamKind::Vendor => {}
-            UpstreamKind::None => {
-                let message = "nothing is fetched here ([upstream] kind = \"none\"); set it to \"vendor\" to fetch";
-                return Err(Failure::new(Reason::BadRequest, message));
-            }
+    pub fn ask(&self, trigger: Trigger, wishes: Wishes) -> Result<Request, Failure> {
+        if !self.config.upstream.fetches() {
+            return Err(Failure::new(Reason::BadRequest, nothing_is_fetched(self.config.upstream.kind)));
         }
         let number = || {
             self.store.next_run_id().map_err(|error| {
@@ -130,7 +139,7 @@ impl App {
                 Failure::new(error.reason(), error.reason().sentence())
             })
         };
-        self.runs.ask(trigger, accept_version_rollback, number)
+        self.runs.ask(trigger, wishes, number)
     }
 
     /// The newest runs, newest first: the store's, and the last one of this process where the store could not take it.
@@ -173,21 +182,24 @@ impl App {
         }
     }
 
-    /// Keeps what is known of upstream's certificates.
-    ///
-    /// # Errors
-    /// The store cannot be written.
-    pub fn keep_upstream_chain(&self) -> Result<(), StoreError> {
-        self.store.put_state(chain::STATE, &self.upstream_chain.to_keep())
+    /// What runs taught of upstream: the store's, and what the last one of this process taught where the store could not
+    /// take it.
+    #[must_use]
+    pub fn learned(&self) -> Learned {
+        let mut learned = if_readable(self.store.run_facts()).learned;
+        if let Some(last) = self.runs.last() {
+            learned.learn(&last);
+        }
+        learned
     }
 
-    /// Number and time of the retained releases.
+    /// The retained releases, and since when each is here.
     ///
     /// # Errors
     /// The store cannot be read.
     pub fn release_times(&self) -> Result<Vec<(Serial, Timestamp)>, StoreError> {
         let releases = self.store.releases(self.config.data.retain_releases)?;
-        Ok(releases.into_iter().map(|release| (release.manifest.serial, release.manifest.created)).collect())
+        Ok(releases.into_iter().map(|release| (release.manifest.serial, release.since())).collect())
     }
 
     /// All headends with their last reports.
@@ -226,19 +238,23 @@ fn untold(error: &StoreError) {
     tracing::debug!(error = error.whole_message(), "the catalog cannot be read; what is in it is not told");
 }
 
-/// Whether a data directory has signing keys, and so is a mirror's.
-///
-/// # Errors
-/// It cannot be looked at.
-pub fn has_keys(data_dir: &Path) -> io::Result<bool> {
-    data_dir.join(KEYS).try_exists()
+fn nothing_is_fetched(kind: UpstreamKind) -> &'static str {
+    match kind {
+        UpstreamKind::Vendor | UpstreamKind::None => {
+            "nothing is fetched here ([upstream] kind = \"none\"); set it to \"vendor\" to fetch"
+        }
+        UpstreamKind::Mirror => {
+            "this relay is fed by hand and fetches nothing; import a bundle with `feed-server bundle import ZIP`, or set \
+             [upstream] url to the feed-server to follow"
+        }
+    }
 }
 
 struct Parts {
     store: Store,
     first_start: Timestamp,
-    upstream_chain: chain::UpstreamChain,
-    keys: Keys,
+    manners: manners::KeptManners,
+    keys: Option<Keys>,
     keys_created: bool,
     publisher: Publisher,
 }
@@ -247,19 +263,27 @@ fn open(config: &Config, public_url: Option<Url>, now: Timestamp) -> Result<Part
     let directory = &config.data.directory;
     let of = |error: StoreError| Failure::of(&error);
     let store = Store::open_even_if_full(directory).map_err(of)?;
+    let role = config.upstream.role();
+    role::hold(&store, role).map_err(|error| Failure::of(&error))?;
     let first_start = match first_start(&store, now) {
         // What is not known counts from now: nothing can be fetched before there is room anyhow.
         Err(error) if error.lacks_room() => now,
         first_start => first_start.map_err(of)?,
     };
-    let upstream_chain = chain::UpstreamChain::from_kept(if_readable(store.state(chain::STATE)).unwrap_or_default());
-    let (keys, keys_created) = Keys::open_or_create(&directory.join(KEYS)).map_err(|error| Failure::of(&error))?;
+    let manners = manners::open(&store, &config.upstream);
+    let (keys, keys_created) = match role {
+        Role::Origin => {
+            let opened = Keys::open_or_create(&directory.join(role::KEYS));
+            opened.map(|(keys, created)| (Some(keys), created)).map_err(|error| Failure::of(&error))?
+        }
+        Role::Relay => (None, false),
+    };
     let publisher =
         Publisher::open(store.clone(), directory, config, keys.clone(), now).map_err(|error| Failure::of(&error))?;
     if let Some(url) = public_url {
         publisher.set_public_url(url);
     }
-    Ok(Parts { store, first_start, upstream_chain, keys, keys_created, publisher })
+    Ok(Parts { store, first_start, manners, keys, keys_created, publisher })
 }
 
 fn first_start(store: &Store, now: Timestamp) -> Result<Timestamp, StoreError> {

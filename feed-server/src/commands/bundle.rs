@@ -1,72 +1,53 @@
 //! `feed-server bundle …`
 
-use std::io::IsTerminal as _;
-use std::path::PathBuf;
+mod build;
+mod import;
+mod inspect;
 
-use bundles::Serial;
+use std::fs::File;
+use std::path::Path;
+
+use bundles::Reason;
+use bundles::report::Failure;
 use clap::Subcommand;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Global;
-use super::door::Door;
-use super::output::{bytes, print, print_json};
 
 /// Zips to carry.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Write the zip of a release that ISE takes as an offline update, and its .sha256
-    Build {
-        /// The release's number [default: the newest]
-        serial: Option<Serial>,
-        /// For ISE: the only kind so far, and so the default
-        #[arg(long)]
-        ise: bool,
-        /// Directory to write it to
-        #[arg(long, value_name = "DIR", default_value = ".")]
-        out: PathBuf,
-    },
+    /// Write a release's bundle, for relays and headends without a network to here, with its .sha256 and a page to print
+    Build(build::Arguments),
+    /// Bring in a zip that was carried here: checked first, then published at once
+    Import(import::Arguments),
+    /// Show what is in a bundle, every check and its result, and whether it can be imported here; changes nothing
+    Inspect(inspect::Arguments),
 }
 
-/// Builds a zip.
+/// Builds a zip, imports one, or looks at one.
 ///
 /// # Errors
-/// There is no such release, no way to the data, or the file cannot be written.
+/// There is no such release, no way to the data, or the file cannot be written; or the import's failure.
 pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
-    let Verb::Build { serial, ise: _, out } = verb;
-    let (path, size) = Door::with_published(global, async |door| {
-        let serial = match serial {
-            Some(serial) => serial,
-            None => door.newest().await?,
-        };
-        std::fs::create_dir_all(&out).map_err(|error| super::door::cannot_write(&out, &error))?;
-        let path = out.join(format!("posture-offline-{serial}.zip"));
-        let bar = bar();
-        let size = door
-            .download(&format!("/offline/posture-offline-{serial}.zip"), &path, |written, length| {
-                bar.set_length(length.unwrap_or(written));
-                bar.set_position(written);
-            })
-            .await;
-        bar.finish_and_clear();
-        let size = size?;
-        let digest = out.join(format!("posture-offline-{serial}.zip.sha256"));
-        door.download(&format!("/offline/posture-offline-{serial}.zip.sha256"), &digest, |_, _| {}).await?;
-        Ok((path, size))
-    })
-    .await?;
-    if global.json {
-        return print_json(&serde_json::json!({ "path": path, "length": size }));
+    match verb {
+        Verb::Build(arguments) => build::run(global, arguments).await,
+        Verb::Import(arguments) => import::run(global, arguments).await,
+        Verb::Inspect(arguments) => inspect::run(global, arguments).await,
     }
-    print(&format!("{} ({})\n", path.display(), bytes(size)))
 }
 
-fn bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+/// A zip that somebody carried here, and its length.
+fn open(zip: &Path) -> Result<(File, u64), Failure> {
+    let unreadable = |error: std::io::Error| {
+        let reason = if error.kind() == std::io::ErrorKind::NotFound { Reason::NotFound } else { Reason::Storage };
+        Failure::new(reason, format!("{} cannot be read ({error}); check the path and permissions", zip.display()))
+    };
+    let metadata = std::fs::metadata(zip).map_err(unreadable)?;
+    if !metadata.is_file() {
+        let message = format!("{} is no file; name the zip itself, and give it unopened", zip.display());
+        return Err(Failure::new(Reason::BadRequest, message));
     }
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("[{bar:30}] {bytes}/{total_bytes}") {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar
+    let file = File::open(zip).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    Ok((file, length))
 }

@@ -3,7 +3,7 @@
 use super::{Global, failed, output};
 use crate::http::server;
 use crate::jobs::update::USER_AGENT;
-use crate::upstream::vendor::Vendor;
+use crate::upstream::{Vendor, trusted_root};
 
 /// Reads the configuration and the files that it names.
 ///
@@ -11,7 +11,9 @@ use crate::upstream::vendor::Vendor;
 /// Every mistake in it, or the first file that is not what it should be.
 pub fn run(global: &Global) -> anyhow::Result<()> {
     let config = global.config()?;
+    // The proxy's password and everybody's roots are read with it, whether or not a run would come to need them.
     drop(Vendor::new(&config.upstream, USER_AGENT).map_err(failed)?);
+    drop(trusted_root(&config.upstream).map_err(failed)?);
     if let Some(tls) = &config.listen.tls {
         drop(server::tls(tls).map_err(failed)?);
     }

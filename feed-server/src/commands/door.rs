@@ -2,18 +2,21 @@
 //! Either way the verb speaks the same API, so there is one path to test.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bundles::report::Failure;
 use bundles::{Reason, Reasoned as _, Serial};
-use reqwest::{Client, Method, Response};
+use futures_util::StreamExt as _;
+use reqwest::header::CONTENT_LENGTH;
+use reqwest::{Body, Client, Method, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -24,6 +27,8 @@ use crate::control::{ControlSocket, SocketPath};
 use crate::http::api::views::StatusView;
 use crate::http::errors::Problem;
 use crate::http::server::Servers;
+use crate::publish::Keys;
+use crate::store::user_name;
 use crate::{clock, jobs};
 
 /// How long to wait for a process that has the data directory's lock and does not answer yet: a server that starts, or
@@ -31,6 +36,9 @@ use crate::{clock, jobs};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Read from a medium at once, and sent.
+const UPLOAD_PIECE: usize = 256 << 10;
 
 /// The way in.
 #[derive(Debug)]
@@ -77,6 +85,20 @@ impl Door {
         Self::open(global.config()?, Start::Published, Absent::IsRefused).await?.act(act).await
     }
 
+    /// The way to the server that runs on the data directory, where one does; nothing is opened otherwise.
+    ///
+    /// # Errors
+    /// The socket is another user's.
+    pub fn to_server(config: &Config) -> anyhow::Result<Option<Self>> {
+        let directory = &config.data.directory;
+        // Without the directory there is neither a socket nor a server.
+        if !directory.exists() || !server_answers(directory)? {
+            return Ok(None);
+        }
+        let path = SocketPath::of(directory).map_err(|error| no_socket(directory, &error))?;
+        Ok(Some(Self { client: client(&path)?, own: None, _path: path }))
+    }
+
     async fn act<T>(self, act: impl AsyncFnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let result = act(&self).await;
         self.close().await;
@@ -87,17 +109,15 @@ impl Door {
         let directory = config.data.directory.clone();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            // Without the directory there is neither a socket nor a server.
-            if directory.exists() && server_answers(&directory)? {
-                let path = SocketPath::of(&directory).map_err(|error| no_socket(&directory, &error))?;
-                return Ok(Self { client: client(&path)?, own: None, _path: path });
+            if let Some(door) = Self::to_server(&config)? {
+                return Ok(door);
             }
             let refused = match absent {
                 Absent::IsRefused => refuse_absent(&directory),
                 Absent::IsMade => Ok(()),
             };
             if let Err(failure) = refused {
-                // A server that starts here for the first time takes the lock before it makes the keys.
+                // A server that starts here for the first time takes the lock before it makes the directory a mirror's.
                 if crate::store::was_locked(&directory) && Instant::now() < deadline {
                     tokio::time::sleep(LOOK_AGAIN).await;
                     continue;
@@ -216,24 +236,63 @@ impl Door {
         Ok(written)
     }
 
+    /// Sends a file of `length` bytes; tells `progress` of each piece.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; or the file cannot be read to its end.
+    pub async fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        source: &Path,
+        file: std::fs::File,
+        length: u64,
+        progress: impl Fn(u64) + Send + Sync + 'static,
+    ) -> anyhow::Result<T> {
+        let unread = Arc::new(Mutex::new(None));
+        let noting = Arc::clone(&unread);
+        let pieces = ReaderStream::with_capacity(tokio::fs::File::from_std(file), UPLOAD_PIECE).map(move |piece| {
+            match &piece {
+                Ok(bytes) => progress(bytes.len() as u64),
+                Err(error) => *noting.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string()),
+            }
+            piece
+        });
+        let request = self.client.request(Method::POST, format!("http://localhost{path}"));
+        let request = request.header(CONTENT_LENGTH, length).body(Body::wrap_stream(pieces));
+        let sent = answer(request.send().await).await;
+        let unread = unread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(error) = unread {
+            // A stick that was pulled out, or a sector that cannot be read.
+            let message =
+                format!("{} cannot be read to its end ({error}); check the medium, or copy it anew", source.display());
+            return Err(Failure::new(Reason::Storage, message).into());
+        }
+        Ok(sent?.json().await?)
+    }
+
     async fn send(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> anyhow::Result<Response> {
         // The host is a formality: every connection goes to the socket.
         let mut request = self.client.request(method, format!("http://localhost{path}"));
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|error| {
-            Failure::new(Reason::Connect, format!("the server went away ({error}); check whether it still runs"))
-        })?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let status = response.status();
-        let problem: Problem = response.json().await.unwrap_or_else(|_| {
-            Problem::new(Reason::Internal, format!("the server answered {status}; see its log for the cause"))
-        });
-        Err(Failure::new(problem.reason, problem.detail).into())
+        answer(request.send().await).await
     }
+}
+
+/// What the server answers, or its problem.
+async fn answer(response: reqwest::Result<Response>) -> anyhow::Result<Response> {
+    let response = response.map_err(|error| {
+        Failure::new(Reason::Connect, format!("the server went away ({error}); check whether it still runs"))
+    })?;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status();
+    let problem: Problem = response.json().await.unwrap_or_else(|_| {
+        Problem::new(Reason::Internal, format!("the server answered {status}; see its log for the cause"))
+    });
+    Err(Failure::new(problem.reason, problem.detail).into())
 }
 
 /// How an app begins.
@@ -275,13 +334,16 @@ pub async fn open_app(config: Config, public_url: Option<Url>, start: Start) -> 
     if let Err(error) = jobs::startup::end_interrupted_runs(&app) {
         tracing::error!(error = error.whole_message(), "earlier runs stay without an end for now");
     }
+    if let Err(error) = jobs::startup::end_interrupted_imports(&app) {
+        tracing::error!(error = error.whole_message(), "earlier imports stay without an end for now");
+    }
     match start {
         Start::AsItIs => {}
         Start::Published => jobs::startup::publish(&app).await,
     }
     if keys_created {
         eprintln!("Signing keys were made in {}. Fingerprints (SHA-256):", app.config.data.directory.display());
-        for key in app.keys.fingerprints() {
+        for key in app.keys.iter().flat_map(Keys::fingerprints) {
             eprintln!("  {:<18} {}", format!("{} {}", key.repository, key.role), key.fingerprint);
         }
     }
@@ -297,10 +359,11 @@ fn client(path: &SocketPath) -> anyhow::Result<Client> {
     Ok(Client::builder().unix_socket(path.as_path()).tls_backend_preconfigured(tls).no_proxy().build()?)
 }
 
-/// A mirror is where signing keys are: they are made with it, and nothing that it published is worth anything without.
+/// A mirror is where signing keys are, without which nothing that an origin published is worth anything, or where it is
+/// said that this is a relay: both are made before anything else.
 fn refuse_absent(directory: &Path) -> Result<(), Failure> {
     // Where it cannot be known, opening tells why.
-    if crate::app::has_keys(directory).unwrap_or(true) {
+    if crate::app::role::is_mirror(directory).unwrap_or(true) {
         return Ok(());
     }
     let message = format!(
@@ -334,7 +397,7 @@ fn no_socket(directory: &Path, error: &std::io::Error) -> anyhow::Error {
 }
 
 fn run_as(directory: &Path, owner: u32) -> String {
-    let name = user_name(owner).unwrap_or_else(|| format!("#{owner}"));
+    let name = user_name(owner);
     let directory = directory.display();
     format!(
         "the data directory {directory} belongs to user {name}, and files of another user in it would lock the server \
@@ -342,17 +405,8 @@ fn run_as(directory: &Path, owner: u32) -> String {
     )
 }
 
-fn user_name(user: u32) -> Option<String> {
-    let users = std::fs::read_to_string("/etc/passwd").ok()?;
-    users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == user.to_string()).then(|| name.to_owned())
-    })
-}
-
 /// A file that a command was to write and cannot.
 pub fn cannot_write(path: &Path, error: &std::io::Error) -> anyhow::Error {
-    let path: PathBuf = path.to_owned();
-    Failure::new(Reason::Storage, format!("cannot write {}: {error}", path.display())).into()
+    let message = format!("{} cannot be written ({error}); check the path, permissions and free space", path.display());
+    Failure::new(Reason::Storage, message).into()
 }

@@ -33,7 +33,13 @@ pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::List => {
             let keys: KeysView = Door::with(global, async |door| door.get("/api/v1/keys").await).await?;
-            if global.json { print_json(&keys) } else { list(keys) }
+            if global.json {
+                return print_json(&keys);
+            }
+            if keys.keys.is_empty() {
+                eprintln!("This is a relay: it has no signing keys, and serves what its origin signed.");
+            }
+            list(keys)
         }
         Verb::ExportRoot { offline, out } => export(global, if offline { "offline" } else { "online" }, out).await,
     }
@@ -43,6 +49,7 @@ fn list(keys: KeysView) -> anyhow::Result<()> {
     let mut rows = vec![["REPOSITORY", "WHAT", "SHA-256"].map(str::to_owned)];
     rows.extend(keys.keys.into_iter().map(|key| [key.repository, format!("{} key", key.role), key.fingerprint]));
     rows.extend(keys.roots.into_iter().map(|root| [root.repository, "root file".to_owned(), root.fingerprint]));
+    rows.extend(keys.trusted_root.map(|root| ["-".to_owned(), "root file that is trusted".to_owned(), root]));
     print_table(&rows)
 }
 

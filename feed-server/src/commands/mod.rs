@@ -1,9 +1,13 @@
 //! The command line: a file per verb. Verbs speak to the server that runs on the data directory, or to one of their own.
 
 pub mod bundle;
+pub mod capture;
+mod chain;
 pub mod check_config;
+pub mod doctor;
 pub mod door;
 pub mod headend;
+pub mod inspect;
 pub mod keys;
 pub mod logging;
 pub mod output;
@@ -25,7 +29,7 @@ use logging::LogFormat;
 
 /// Mirrors the vendor's posture update feed and distributes it to headends.
 #[derive(Debug, Parser)]
-#[command(name = "feed-server", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "feed-server", version, propagate_version = true, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What every verb takes.
     #[command(flatten)]
@@ -34,6 +38,12 @@ pub struct Cli {
     #[command(subcommand)]
     pub verb: Verb,
 }
+
+// Held to `Reason::exit_code` by the tests.
+const EXIT_CODES: &str = "Exit codes: 0 done, or nothing new; 1 failed otherwise; 2 usage or configuration; 10 DNS, connection \
+    or time-out; 11 proxy; 12 not trusted: TLS, signature, expiry, clock, older versions; 13 upstream answered wrongly, or asks \
+    for a pause; 14 content: truncated, too large, wrong digest, bad archive, other host, not as expected; 15 storage; 16 another \
+    run is going on.";
 
 /// What every verb takes.
 #[derive(Debug, Args)]
@@ -79,10 +89,16 @@ pub enum Verb {
     Serve,
     /// Update now
     Sync(sync::Arguments),
-    /// Show Update Information, the newest release and the next run
+    /// Show Update Information, the newest release, the next run, warnings and upstream's certificates (-v: all of them)
     Status,
+    /// Find out why updates fail: every step of the way upstream, and this machine; changes nothing
+    Doctor(doctor::Arguments),
     /// Read the configuration and the files it names, and tell every mistake
     CheckConfig,
+    /// Show what is understood of an index, a zip or a capture, and what is not
+    Inspect(inspect::Arguments),
+    /// Keep what upstream answers in one file, to look at, share and replay
+    Capture(capture::Arguments),
     /// What there is to run
     #[command(subcommand)]
     Release(release::Verb),
@@ -119,7 +135,10 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<()> {
         Verb::Serve => serve::run(&global).await,
         Verb::Sync(arguments) => sync::run(&global, arguments).await,
         Verb::Status => status::run(&global).await,
+        Verb::Doctor(arguments) => doctor::run(&global, arguments).await,
         Verb::CheckConfig => check_config::run(&global),
+        Verb::Inspect(arguments) => inspect::run(&global, arguments).await,
+        Verb::Capture(arguments) => capture::run(&global, arguments).await,
         Verb::Release(verb) => release::run(&global, verb).await,
         Verb::Bundle(verb) => bundle::run(&global, verb).await,
         Verb::Headend(verb) => headend::run(&global, verb).await,
@@ -170,4 +189,16 @@ pub fn tell(error: &anyhow::Error, json: bool) {
 
 fn failure_in(error: &anyhow::Error) -> Option<&Failure> {
     error.chain().find_map(|cause| cause.downcast_ref::<Failure>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_tells_every_exit_code() {
+        for code in Reason::ALL.iter().map(|reason| reason.exit_code()) {
+            assert!(EXIT_CODES.contains(&format!("; {code} ")), "{code}");
+        }
+    }
 }

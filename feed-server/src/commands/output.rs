@@ -34,7 +34,7 @@ pub fn print_table<const N: usize>(rows: &[[String; N]]) -> anyhow::Result<()> {
     print(&table(rows))
 }
 
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let mut text = String::new();

@@ -1,11 +1,12 @@
 //! `feed-server release …`
 
+use bundles::release::{Source, SourceKind};
 use bundles::{Manifest, Serial};
 use clap::Subcommand;
 
 use super::Global;
 use super::door::Door;
-use super::output::{bytes, local_time, print_json, print_table};
+use super::output::{bytes, local_time, print, print_json, print_table};
 use crate::http::api::views::ReleaseSummary;
 
 /// What there is to run.
@@ -73,7 +74,36 @@ fn show(manifest: &Manifest) -> anyhow::Result<()> {
             ]);
         }
     }
-    print_table(&rows)
+    print_table(&rows)?;
+    let mut lines = format!("\n{:<13} {}\n", "Source", source_line(&manifest.source));
+    if let Some(sha256) = &manifest.source.sha256 {
+        lines.push_str(&format!("{:<13} {sha256}\n", "SHA-256"));
+    }
+    if let Some(zip) = &manifest.offline_zip {
+        lines.push_str(&format!(
+            "{:<13} the vendor's own, {}, SHA-256 {}\n",
+            "Offline zip",
+            bytes(zip.length),
+            zip.sha256
+        ));
+    }
+    print(&lines)
+}
+
+/// Where a release came from, and who vouched for it.
+pub(super) fn source_line(source: &Source) -> String {
+    let what = match source.kind {
+        SourceKind::VendorFeed => "the vendor's feed",
+        SourceKind::VendorZip => "the vendor's zip",
+    };
+    let from = source.url.as_ref().map_or_else(String::new, |url| format!(", {url}"));
+    let vouched = source.vouched_by.as_ref().map_or_else(String::new, |who| format!("; vouched for by {}", plain(who)));
+    format!("{what}{from}{vouched}")
+}
+
+/// Certificates and people write these, and terminals obey control characters.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn short(version: &str) -> String {

@@ -4,19 +4,19 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bundles::Reason;
 use bundles::report::Failure;
+use bundles::{Reason, Reasoned as _};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::door::{Start, cannot_write, open_app, server_answers};
 use super::{Global, failed, output};
-use crate::app::App;
+use crate::app::{App, Role};
 use crate::control::{ControlSocket, SOCKET};
 use crate::http::server::{self, Servers};
 use crate::jobs;
-use crate::upstream::vendor::Vendor;
+use crate::upstream::{Vendor, trusted_root};
 
 /// Where a server says that it listens, in the data directory: programs that gave it port 0 read it.
 const LISTENING: &str = "listening.json";
@@ -37,8 +37,16 @@ pub async fn run(global: &Global) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
 
     let config = global.config()?;
-    // Mistakes in what the configuration names are told now, not at the first run.
-    drop(Vendor::new(&config.upstream, jobs::update::USER_AGENT).map_err(failed)?);
+    // Mistakes in what the configuration names are told now, not at the first run. They stop no start: what was published
+    // is served all the same, and a file that is put right is read by the next run.
+    if let Err(error) = Vendor::new(&config.upstream, jobs::update::USER_AGENT) {
+        let (reason, error) = (error.reason().as_str(), error.whole_message());
+        tracing::error!(reason, error, "nothing can be fetched until this is put right");
+    }
+    if let Err(error) = trusted_root(&config.upstream) {
+        let (reason, error) = (error.reason().as_str(), error.whole_message());
+        tracing::error!(reason, error, "nothing can be taken from its origin until this is put right");
+    }
     let directory = config.data.directory.clone();
     if directory.exists() && server_answers(&directory)? {
         let message = format!("a server runs on {} already; stop it first, or use --data", directory.display());
@@ -111,7 +119,15 @@ async fn start_work(app: &Arc<App>, stop: &CancellationToken) -> anyhow::Result<
     let recent = jobs::runner::recent(app);
     let running = tokio::spawn(jobs::runner::scheduled(Arc::clone(app), recent, stop.clone()));
     let signing = tokio::spawn(jobs::resign::keep(Arc::clone(app), stop.clone()));
-    Ok(vec![ticking, running, signing])
+    let mut work = vec![ticking, running, signing];
+    match app.role() {
+        Role::Relay => work.push(tokio::spawn(jobs::incoming::keep(Arc::clone(app), stop.clone()))),
+        Role::Origin if app.config.bundles.watched_folder.is_some() => {
+            tracing::warn!("[bundles] watched_folder does nothing here: an origin imports no bundles");
+        }
+        Role::Origin => {}
+    }
+    Ok(work)
 }
 
 /// The file that says where the server listens; goes when this is dropped.

@@ -21,6 +21,9 @@ pub struct Arguments {
     /// Take components even where upstream offers an older version than the one released
     #[arg(long)]
     accept_version_rollback: bool,
+    /// Ask upstream once even where it answered 429 or 403 and is left alone for a while (`status` shows until when)
+    #[arg(long)]
+    ignore_cooldown: bool,
 }
 
 /// Updates now and waits for the end.
@@ -29,7 +32,10 @@ pub struct Arguments {
 /// The run's failure.
 pub async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
     let run = Door::making(global, async |door| {
-        let wanted = SyncRequest { accept_version_rollback: arguments.accept_version_rollback };
+        let wanted = SyncRequest {
+            accept_version_rollback: arguments.accept_version_rollback,
+            ignore_cooldown: arguments.ignore_cooldown,
+        };
         let accepted: SyncAccepted = door.post("/api/v1/sync", &wanted).await?;
         follow(door, accepted.run).await
     })

@@ -47,7 +47,42 @@ pub(super) struct Entry<'s, 't> {
     mistakes: &'s Mistakes<'t>,
 }
 
-impl Entry<'_, '_> {
+impl<'s, 't> Entry<'s, 't> {
+    /// The values of a list, each with its own line. Where this is none, that is reported and there are none.
+    pub(super) fn items(&self, wanted: &str) -> Vec<Entry<'s, 't>> {
+        let array = self.value.as_array();
+        if array.is_none() {
+            self.wrong_type(&format!("a list of {wanted}, in brackets"));
+        }
+        let items = array.map(|array| array.iter()).into_iter().flatten();
+        items
+            .map(|item| Entry {
+                value: item.get_ref(),
+                key: self.key.clone(),
+                span: item.span(),
+                mistakes: self.mistakes,
+            })
+            .collect()
+    }
+
+    /// The table that this value is, such as `{ a = 1 }` in a list.
+    pub(super) fn table(&self) -> Option<Section<'s, 't>> {
+        let table = self.value.as_table().cloned()?;
+        Some(Section { name: self.key.clone(), table: Some(table), asked: RefCell::default(), mistakes: self.mistakes })
+    }
+
+    /// Whether it says nothing: a list of nothing, or a table of such.
+    pub(super) fn is_empty(&self) -> bool {
+        fn says_nothing(value: &DeValue<'_>) -> bool {
+            match (value.as_array(), value.as_table()) {
+                (Some(array), _) => array.is_empty(),
+                (None, Some(table)) => table.iter().all(|(_, value)| says_nothing(value.get_ref())),
+                (None, None) => false,
+            }
+        }
+        says_nothing(self.value)
+    }
+
     /// Reports this value.
     pub(super) fn wrong(&self, message: impl Into<String>) {
         self.mistakes.add(&self.span, self.key.clone(), message.into());

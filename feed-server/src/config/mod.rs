@@ -1,13 +1,17 @@
 //! The configuration: every key read into a type that cannot hold a wrong value, all mistakes reported at once.
 //!
 //! A file per concern: [`error`] what is said of mistakes, `document` walking TOML with lines, `values` what a text can
-//! mean, `sections` which keys there are.
+//! mean (`proxy` and `bypass` what it can mean of proxies, in the environment too), `sections` which keys there are
+//! (`upstream` those of `[upstream]`).
 
+mod bypass;
 mod document;
 pub mod error;
+mod proxy;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod upstream;
 mod values;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,7 +19,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bundles::Limits;
+pub use bypass::{Bypass, BypassMistake};
 pub use error::{ConfigErrors, Mistake};
+pub use proxy::{CredentialMistake, MAX_CREDENTIAL, ProxyUrlMistake};
+pub(crate) use proxy::{check_password, check_username, parse_proxy_url};
 use url::Url;
 
 /// The vendor's index (design, domain facts).
@@ -68,16 +75,62 @@ pub struct Config {
 pub struct Upstream {
     /// `kind`
     pub kind: UpstreamKind,
-    /// `url` of the index.
+    /// `url` of the index; where a mirror has one, of the feed-server that it follows.
     pub url: Url,
+    /// For a mirror: whether it has a `url` to follow, or is fed by hand.
+    pub follows: bool,
+    /// `root`, of a mirror and there only: the root file of the origin whose releases it takes.
+    pub root: Option<PathBuf>,
+    /// `fallback_urls`: other URLs of the index, asked in this order where the one before cannot be used.
+    pub fallback_urls: Vec<Url>,
+    /// `offline_zip_url`: the vendor's own zip, fetched beside the index where it is set.
+    pub offline_zip_url: Option<Url>,
     /// `trust_anchors`: names in webpki-roots or PEM files (paths as written; relative to the configuration file).
     pub trust_anchors: Vec<String>,
     /// The directory that relative paths in `trust_anchors` are relative to.
     pub base_dir: PathBuf,
     /// `allowed_hosts` besides the index's own.
-    pub allowed_hosts: Vec<String>,
+    pub allowed_hosts: Vec<AllowedHost>,
+    /// `[upstream.proxy]`
+    pub proxy: Proxy,
     /// `[upstream.components]`: pattern and component, in the order given; they go before the built-in ones.
     pub components: Vec<(String, String)>,
+}
+
+/// One of `[upstream] allowed_hosts`: `"host"`, or `{ host = "host", trust_anchors = ["…"] }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedHost {
+    /// As URLs write it.
+    pub host: String,
+    /// Who may vouch for it, instead of `[upstream] trust_anchors`.
+    pub trust_anchors: Option<Vec<String>>,
+}
+
+/// `[upstream.proxy]`
+#[derive(Debug, Clone, Default)]
+pub struct Proxy {
+    /// `url`
+    pub url: ProxyUrl,
+    /// `username`
+    pub username: Option<String>,
+    /// `password_file`, as written: read anew for each run.
+    pub password_file: Option<PathBuf>,
+    /// `bypass`: hosts that are reached without it, as written.
+    pub bypass: Vec<String>,
+    /// `trust_anchors` of the proxy itself, where its URL is https: names in webpki-roots or PEM files.
+    pub trust_anchors: Vec<String>,
+}
+
+/// `[upstream.proxy] url`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ProxyUrl {
+    /// Not set: what `HTTPS_PROXY` and `NO_PROXY` of the environment say.
+    #[default]
+    FromEnvironment,
+    /// `"none"`: no proxy, whatever the environment says.
+    None,
+    /// `http://host:port` or `https://host:port`.
+    Url(Url),
 }
 
 /// `[upstream] kind`
@@ -85,8 +138,70 @@ pub struct Upstream {
 pub enum UpstreamKind {
     /// The vendor's feed over HTTPS.
     Vendor,
+    /// Another feed-server's releases, over HTTPS or carried by hand.
+    Mirror,
     /// Nothing is fetched.
     None,
+}
+
+impl UpstreamKind {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Vendor => "vendor",
+            Self::Mirror => "mirror",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What a feed-server is, by its configuration. A data directory is of one role for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Makes releases and signs them; holds keys.
+    Origin,
+    /// Serves the bytes that an origin signed; holds none.
+    Relay,
+}
+
+impl Role {
+    /// For labels, files and people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Upstream {
+    /// What a feed-server with this upstream is.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        match self.kind {
+            UpstreamKind::Vendor | UpstreamKind::None => Role::Origin,
+            UpstreamKind::Mirror => Role::Relay,
+        }
+    }
+
+    /// Whether anything is fetched over the network.
+    #[must_use]
+    pub const fn fetches(&self) -> bool {
+        match self.kind {
+            UpstreamKind::Vendor => true,
+            UpstreamKind::Mirror => self.follows,
+            UpstreamKind::None => false,
+        }
+    }
 }
 
 /// `[schedule]`
@@ -142,6 +257,21 @@ pub struct Data {
 pub struct Bundles {
     /// `valid_for`: how long the offline repository's timestamp and snapshot last.
     pub valid_for: Duration,
+    /// `max_upload`: bytes of a zip that is imported.
+    pub max_upload: u64,
+    /// `watched_folder`, where it is not the data directory's own.
+    pub watched_folder: Option<PathBuf>,
+}
+
+/// The watched folder's name in the data directory.
+const INCOMING: &str = "incoming";
+
+impl Config {
+    /// Where zips that are to be imported are put.
+    #[must_use]
+    pub fn watched_folder(&self) -> PathBuf {
+        self.bundles.watched_folder.clone().unwrap_or_else(|| self.data.directory.join(INCOMING))
+    }
 }
 
 impl Default for Config {
@@ -153,8 +283,13 @@ impl Default for Config {
             serve: Serve { public_url: None, rewrite_index: true },
             // Two days of updates at two-hour intervals, were every one of them to bring something new.
             data: Data { directory: PathBuf::from("feed-data"), retain_releases: 24 },
-            // A quarter: long enough for media to be carried in, short enough that a forgotten enclave is noticed.
-            bundles: Bundles { valid_for: Duration::from_hours(90 * 24) },
+            bundles: Bundles {
+                // A quarter: long enough for media to be carried in, short enough that a forgotten enclave is noticed.
+                valid_for: Duration::from_hours(90 * 24),
+                // A bundle carries the archives of one run and little else, so it is no larger than those may be.
+                max_upload: Limits::default().run_bytes,
+                watched_folder: None,
+            },
             limits: Limits::default(),
         }
     }
@@ -166,9 +301,14 @@ impl Default for Upstream {
             kind: UpstreamKind::Vendor,
             // A constant that a test parses.
             url: Url::parse(DEFAULT_URL).unwrap_or_else(|_| unreachable!("{DEFAULT_URL} is a URL")),
+            follows: false,
+            root: None,
+            fallback_urls: Vec::new(),
+            offline_zip_url: None,
             trust_anchors: vec![DEFAULT_TRUST_ANCHOR.to_owned()],
             base_dir: PathBuf::new(),
             allowed_hosts: Vec::new(),
+            proxy: Proxy::default(),
             components: Vec::new(),
         }
     }

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bundles::index::Patterns;
-use bundles::{Component, Limits, Reasoned as _};
+use bundles::Limits;
 
-use super::document::{Entry, Section};
-use super::values::{address, boolean, count, duration, host, size, string, strings, url};
-use super::{Bundles, Config, DEFAULT_URL, Data, Listen, Schedule, Serve, Tls, Upstream, UpstreamKind};
+use super::document::Section;
+use super::upstream::upstream;
+use super::values::{address, boolean, count, duration, size, string, url};
+use super::{Bundles, Config, Data, Listen, Schedule, Serve, Tls};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -21,72 +21,11 @@ pub(super) fn config(root: &Section<'_, '_>, base_dir: &Path) -> Config {
         listen: listen(&root.section("listen"), base_dir),
         serve: serve(&root.section("serve")),
         data: data(&root.section("data"), base_dir),
-        bundles: bundles(&root.section("bundles")),
+        bundles: bundles(&root.section("bundles"), base_dir),
         limits: limits(&root.section("limits")),
     };
     root.finish();
     config
-}
-
-fn upstream(section: &Section<'_, '_>, base_dir: &Path) -> Upstream {
-    let default = Upstream::default();
-    let kind = section.get("kind", |entry| {
-        let text = string(entry, "\"vendor\" or \"none\"")?;
-        match text.as_str() {
-            "vendor" => Some(UpstreamKind::Vendor),
-            "none" => Some(UpstreamKind::None),
-            _ => {
-                entry.wrong(format!("{text:?} is no kind of upstream; write \"vendor\" or \"none\""));
-                None
-            }
-        }
-    });
-    let trust_anchors = section.get("trust_anchors", |entry| {
-        let anchors = strings(entry, "root certificates' names or PEM files")?;
-        if anchors.is_empty() {
-            entry.wrong("is empty, so no upstream could be trusted; name a root certificate or a PEM file");
-            return None;
-        }
-        Some(anchors)
-    });
-    let allowed_hosts = section.get("allowed_hosts", |entry| {
-        let names = strings(entry, "host names")?;
-        Some(names.iter().filter_map(|name| host(entry, name)).collect())
-    });
-    let upstream = Upstream {
-        kind: kind.unwrap_or(default.kind),
-        // https alone: http has nobody to trust.
-        url: section.get("url", |entry| url(entry, &["https"], DEFAULT_URL)).unwrap_or(default.url),
-        trust_anchors: trust_anchors.unwrap_or(default.trust_anchors),
-        base_dir: base_dir.to_owned(),
-        allowed_hosts: allowed_hosts.unwrap_or_default(),
-        components: components(&section.section("components")),
-    };
-    section.finish();
-    upstream
-}
-
-fn components(section: &Section<'_, '_>) -> Vec<(String, String)> {
-    let component = |entry: &Entry<'_, '_>| -> Option<String> {
-        let text = string(entry, "a component such as \"conditions\"")?;
-        match text.parse::<Component>() {
-            Ok(component) => Some(component.to_string()),
-            Err(error) => {
-                let known: Vec<String> = Component::KNOWN.iter().map(ToString::to_string).collect();
-                let known = known.join(", ");
-                entry.wrong(format!("{error}; write one of {known}, compliance-module-<name> or other-<name>"));
-                None
-            }
-        }
-    };
-    let pair = |(pattern, entry): &(&str, Entry<'_, '_>)| {
-        let pair = ((*pattern).to_owned(), component(entry)?);
-        if let Err(error) = Patterns::with_overrides([pair.clone()]) {
-            entry.wrong(format!("{}; write a file name with * and ?, in quotes", error.whole_message()));
-        }
-        Some(pair)
-    };
-    section.free().iter().filter_map(pair).collect()
 }
 
 fn schedule(section: &Section<'_, '_>) -> Schedule {
@@ -146,11 +85,18 @@ fn data(section: &Section<'_, '_>, base_dir: &Path) -> Data {
     }
 }
 
-fn bundles(section: &Section<'_, '_>) -> Bundles {
+fn bundles(section: &Section<'_, '_>, base_dir: &Path) -> Bundles {
+    let default = Config::default().bundles;
     // Media take a day to be carried; ten years is what a typing error looks like.
     let valid_for = section.get("valid_for", |entry| duration(entry, DAY, 3_650 * DAY));
+    let max_upload = section.get("max_upload", size);
+    let watched_folder = section.get("watched_folder", |entry| string(entry, "the path of a directory"));
     section.finish();
-    Bundles { valid_for: valid_for.unwrap_or(Config::default().bundles.valid_for) }
+    Bundles {
+        valid_for: valid_for.unwrap_or(default.valid_for),
+        max_upload: max_upload.unwrap_or(default.max_upload),
+        watched_folder: watched_folder.map(|path| base_dir.join(path)),
+    }
 }
 
 fn limits(section: &Section<'_, '_>) -> Limits {
@@ -162,6 +108,7 @@ fn limits(section: &Section<'_, '_>) -> Limits {
         archive_bytes: section.get("archive_bytes", size).unwrap_or(default.archive_bytes),
         payload_bytes: section.get("payload_bytes", size).unwrap_or(default.payload_bytes),
         expansion_ratio: section.get("expansion_ratio", count).unwrap_or(default.expansion_ratio),
+        offline_zip_bytes: section.get("offline_zip_bytes", size).unwrap_or(default.offline_zip_bytes),
         archive_members: section.get("archive_members", count).unwrap_or(default.archive_members),
         run_bytes: section.get("run_bytes", size).unwrap_or(default.run_bytes),
     };

@@ -20,6 +20,8 @@ fn an_empty_file_is_the_default() {
     assert_eq!(config.data.directory, Path::new("feed-data"));
     assert_eq!(config.data.retain_releases, 24);
     assert_eq!(config.bundles.valid_for, Duration::from_secs(90 * 86_400));
+    assert_eq!(config.bundles.max_upload, 8 << 30);
+    assert_eq!(config.watched_folder(), Path::new("feed-data/incoming"));
     assert_eq!(config.limits, Limits::default());
     assert!(config.serve.rewrite_index);
 }
@@ -31,7 +33,19 @@ fn every_key_is_read() {
         kind = "none"
         url = "https://feed.example:8443/a/posture-update.xml"
         trust_anchors = ["IdenTrust Commercial Root CA 1", "lab.pem"]
-        allowed_hosts = ["ISEservice.cisco.com", "192.0.2.7"]
+        fallback_urls = ["https://www.perfigo.com/ise/posture-update.xml", "https://feed.example/b.xml"]
+        allowed_hosts = [
+            "ISEservice.cisco.com",
+            "192.0.2.7",
+            { host = "Other.example", trust_anchors = ["other.pem", "lab.pem"] },
+            { host = "plain.example" },
+        ]
+        [upstream.proxy]
+        url = "https://Proxy.example:443"
+        username = "CORP\\feed"
+        password_file = "proxy-password"
+        bypass = [".example", "192.0.2.0/24:8443"]
+        trust_anchors = ["proxy.pem"]
         [upstream.components]
         "zz*" = "conditions"
         "aa*" = "other-aa"
@@ -51,6 +65,8 @@ fn every_key_is_read() {
         retain_releases = 3
         [bundles]
         valid_for = "30d"
+        max_upload = "2GiB"
+        watched_folder = "incoming"
         [limits]
         index_bytes = 1_000
         index_entries = 7
@@ -58,6 +74,7 @@ fn every_key_is_read() {
         archive_bytes = "2GiB"
         payload_bytes = "10 GB"
         expansion_ratio = 100
+        offline_zip_bytes = "5MiB"
         archive_members = 9
         run_bytes = "1TiB"
     "#;
@@ -65,7 +82,23 @@ fn every_key_is_read() {
     assert_eq!(config.upstream.kind, UpstreamKind::None);
     assert_eq!(config.upstream.url.port(), Some(8443));
     assert_eq!(config.upstream.base_dir, Path::new("/etc/feed"));
-    assert_eq!(config.upstream.allowed_hosts, ["iseservice.cisco.com", "192.0.2.7"]);
+    let fallbacks: Vec<&str> = config.upstream.fallback_urls.iter().map(Url::as_str).collect();
+    assert_eq!(fallbacks, ["https://www.perfigo.com/ise/posture-update.xml", "https://feed.example/b.xml"]);
+    let allowed = |host: &str, anchors: Option<&[&str]>| AllowedHost {
+        host: host.to_owned(),
+        trust_anchors: anchors.map(|anchors| anchors.iter().map(|&anchor| anchor.to_owned()).collect()),
+    };
+    let hosts = [
+        allowed("iseservice.cisco.com", None),
+        allowed("192.0.2.7", None),
+        allowed("other.example", Some(&["other.pem", "lab.pem"])),
+        allowed("plain.example", None),
+    ];
+    assert_eq!(config.upstream.allowed_hosts, hosts);
+    let proxy = config.upstream.proxy;
+    assert_eq!(proxy.url, ProxyUrl::Url(Url::parse("https://proxy.example:443").unwrap()));
+    assert_eq!((proxy.username.as_deref(), proxy.password_file), (Some("CORP\\feed"), Some("proxy-password".into())));
+    assert_eq!((proxy.bypass.len(), proxy.trust_anchors), (2, vec!["proxy.pem".to_owned()]));
     let pair = |pattern: &str, component: &str| (pattern.to_owned(), component.to_owned());
     assert_eq!(config.upstream.components, [pair("zz*", "conditions"), pair("aa*", "other-aa")], "in their order");
     assert_eq!(config.schedule.initial_delay, Duration::from_secs(3_723));
@@ -76,8 +109,10 @@ fn every_key_is_read() {
     assert_eq!(config.serve.public_url.unwrap().as_str(), "http://feed.example:8080/x");
     assert!(!config.serve.rewrite_index);
     assert_eq!(config.data.directory, Path::new("/etc/feed/data"));
+    assert_eq!(config.bundles.watched_folder.as_deref(), Some(Path::new("/etc/feed/incoming")));
     assert_eq!(config.data.retain_releases, 3);
     assert_eq!(config.bundles.valid_for, Duration::from_secs(30 * 86_400));
+    assert_eq!(config.bundles.max_upload, 2 << 30);
     let limits = Limits {
         index_bytes: 1_000,
         index_entries: 7,
@@ -85,6 +120,7 @@ fn every_key_is_read() {
         archive_bytes: 2 << 30,
         payload_bytes: 10_000_000_000,
         expansion_ratio: 100,
+        offline_zip_bytes: 5 << 20,
         archive_members: 9,
         run_bytes: 1 << 40,
     };
@@ -129,7 +165,42 @@ feed.toml:11: colour: is not a key here; known are upstream, schedule, listen, s
 fn each_wrong_value_is_one_mistake_that_says_what_to_write() {
     for (text, key, says) in [
         ("upstream = 3", "upstream", "a table: [upstream]"),
-        ("[upstream]\nkind = \"mirror\"", "upstream.kind", "\"vendor\" or \"none\""),
+        ("[upstream]\nkind = \"miror\"\nroot = \"r\"", "upstream.kind", "\"vendor\", \"mirror\" or \"none\""),
+        ("[upstream]\nkind = \"mirror\"", "upstream.kind", "set upstream.root"),
+        ("[upstream]\nkind = \"mirror\"\nroot = \"\"", "upstream.root", "is empty"),
+        ("[upstream]\nroot = \"r\"", "upstream.root", "upstream.kind is not \"mirror\""),
+        ("[upstream]\nkind = \"none\"\nroot = \"r\"", "upstream.root", "leave it out"),
+        (
+            "[upstream]\nkind = \"mirror\"\nroot = \"r\"\ntrust_anchors = [\"a\"]\nurl = \"http://h/\"",
+            "upstream.url",
+            "only https:// is accepted; write one such as \"https://feed.example.net:8443",
+        ),
+        (
+            "[upstream]\nkind = \"mirror\"\nroot = \"r\"\nurl = \"https://h/\"",
+            "upstream.url",
+            "set upstream.trust_anchors",
+        ),
+        (
+            "[upstream]\nkind = \"mirror\"\nroot = \"r\"\nurl = \"https://h/\"\ntrust_anchors = [\"a\"]\n[upstream.components]\nx = \"conditions\"",
+            "upstream.components",
+            "as their origin made them",
+        ),
+        (
+            "[upstream]\nkind = \"mirror\"\nroot = \"r\"\nfallback_urls = [\"https://h/\"]",
+            "upstream.fallback_urls",
+            "without upstream.url",
+        ),
+        (
+            "[upstream]\nkind = \"mirror\"\nroot = \"r\"\nallowed_hosts = [\"h\"]",
+            "upstream.allowed_hosts",
+            "fed by hand",
+        ),
+        (
+            "[upstream]\nkind = \"mirror\"\nroot = \"r\"\ntrust_anchors = [\"a\"]",
+            "upstream.trust_anchors",
+            "without upstream.url",
+        ),
+        ("[upstream]\nkind = \"mirror\"\nroot = \"r\"\nproxy.url = \"none\"", "upstream.proxy", "without upstream.url"),
         ("[upstream]\nurl = \"https://user:secret@h/x\"", "upstream.url", "password"),
         ("[upstream]\nurl = \"cisco\"", "upstream.url", "is no URL"),
         ("[upstream]\nurl = \"https://h/x#y\"", "upstream.url", "fragment"),
@@ -150,15 +221,136 @@ fn each_wrong_value_is_one_mistake_that_says_what_to_write() {
         ("[serve]\nrewrite_index = \"yes\"", "serve.rewrite_index", "without quotes"),
         ("[data]\nretain_releases = -1", "data.retain_releases", "at least 1"),
         ("[bundles]\nvalid_for = \"1h\"", "bundles.valid_for", "from \"1d\""),
+        ("[bundles]\nmax_upload = 0", "bundles.max_upload", "at least 1"),
+        ("[bundles]\nwatched_folder = \"\"", "bundles.watched_folder", "is empty"),
         ("[limits]\nrun_bytes = \"2 gigs\"", "limits.run_bytes", "512MiB"),
         ("[limits]\narchive_bytes = 0", "limits.archive_bytes", "at least 1"),
-        ("[upstream]\nfallback_urls = []", "upstream.fallback_urls", "is not a key"),
+        ("[upstream]\noffline_zip_url = \"http://h/x.zip\"", "upstream.offline_zip_url", "posture-offline.zip"),
+        (
+            "[upstream]\nurl = \"https://h/x\"\noffline_zip_url = \"https://h/x\"",
+            "upstream.offline_zip_url",
+            "is a URL of the index",
+        ),
+        (
+            "[upstream]\nkind = \"none\"\noffline_zip_url = \"https://h/x.zip\"",
+            "upstream.offline_zip_url",
+            "bundle import",
+        ),
+        (
+            "[upstream]\nkind = \"mirror\"\nroot = \"r\"\noffline_zip_url = \"https://h/x.zip\"",
+            "upstream.offline_zip_url",
+            "where their origin does",
+        ),
+        ("[upstream]\nfallback_urls = \"https://h/x\"", "upstream.fallback_urls", "in brackets"),
+        ("[upstream]\nfallback_urls = [\"http://h/x\"]", "upstream.fallback_urls", "only https:// is accepted"),
+        ("[upstream]\nfallback_urls = [\"https://u:secret@h/x\"]", "upstream.fallback_urls", "password"),
+        ("[upstream]\nfallback_urls = [1]", "upstream.fallback_urls", "is an integer"),
+        ("[upstream]\nfallback_urls = [\"https://h/x\", \"https://H:443/x\"]", "upstream.fallback_urls", "twice"),
+        (
+            "[upstream]\nurl = \"https://h/x\"\nfallback_urls = [\"https://H/x\"]",
+            "upstream.fallback_urls",
+            "upstream.url",
+        ),
+        ("[upstream]\nallowed_hosts = [\"h\", { host = \"H\" }]", "upstream.allowed_hosts", "names h twice"),
+        ("[upstream]\nallowed_hosts = [{ host = \"x/y\" }]", "upstream.allowed_hosts.host", "is no host"),
+        ("[upstream]\nallowed_hosts = [{ host = 1 }]", "upstream.allowed_hosts.host", "a host name"),
+        ("[upstream]\nallowed_hosts = [{}]", "upstream.allowed_hosts", "has no host"),
+        (
+            "[upstream]\nallowed_hosts = [{ host = \"h\", trust_anchor = [] }]",
+            "upstream.allowed_hosts.trust_anchor",
+            "did you mean",
+        ),
+        (
+            "[upstream]\nallowed_hosts = [{ host = \"h\", trust_anchors = [] }]",
+            "upstream.allowed_hosts.trust_anchors",
+            "leave the key out",
+        ),
+        ("[upstream.proxy]\nurl = \"proxy\"", "upstream.proxy.url", "http://proxy.example.com:3128"),
+        ("[upstream.proxy]\nurl = \"http://proxy\"", "upstream.proxy.url", "names no port"),
+        ("[upstream.proxy]\nurl = \"socks5://u:secret@proxy:1080\"", "upstream.proxy.url", "SOCKS"),
+        (
+            "[upstream.proxy]\nurl = \"http://u:secret@proxy:3128\"",
+            "upstream.proxy.url",
+            "upstream.proxy.password_file",
+        ),
+        ("[upstream.proxy]\nurl = \"http://secret@proxy:3128\"", "upstream.proxy.url", "upstream.proxy.username"),
+        ("[upstream.proxy]\nurl = \"http://u:1/secret@proxy:3128\"", "upstream.proxy.url", "more than scheme"),
+        ("[upstream.proxy]\nurl = \"https://proxy:443\"", "upstream.proxy.url", "set upstream.proxy.trust_anchors"),
+        (
+            "[upstream.proxy]\nurl = \"http://proxy:80\"\ntrust_anchors = [\"a.pem\"]",
+            "upstream.proxy.trust_anchors",
+            "write https:// there",
+        ),
+        ("[upstream.proxy]\nurl = \"none\"\nbypass = [\"h\"]", "upstream.proxy.bypass", "does nothing"),
+        ("[upstream.proxy]\nusername = \"u\"", "upstream.proxy.username", "without upstream.proxy.password_file"),
+        ("[upstream.proxy]\npassword_file = \"p\"", "upstream.proxy.password_file", "without upstream.proxy.username"),
+        ("[upstream.proxy]\nusername = \"a:b\"\npassword_file = \"p\"", "upstream.proxy.username", "colon"),
+        ("[upstream.proxy]\nbypass = [\"10.*\"]", "upstream.proxy.bypass", "\"192.0.2.0/24\""),
+        ("[upstream.proxy]\nbypass = \"h\"", "upstream.proxy.bypass", "in brackets"),
+        (
+            "[upstream.proxy]\npassword = \"secret\"",
+            "upstream.proxy.password",
+            "did you mean upstream.proxy.password_file",
+        ),
     ] {
         let found = mistakes(text);
         assert_eq!(found.len(), 1, "{text}: {found:?}");
         assert!(found[0].contains(&format!(" {key}: ")) && found[0].contains(says), "{text}: {}", found[0]);
         assert!(!found[0].contains("secret"), "passwords are not repeated");
     }
+}
+
+#[test]
+fn a_mirror_is_a_relay_that_follows_where_it_has_a_url() {
+    let fed = "[upstream]\nkind = \"mirror\"\nroot = \"origin/root.json\"\n";
+    let by_hand =
+        parse(&format!("{fed}fallback_urls = []\n[upstream.proxy]\nbypass = []\n"), Path::new("/etc/feed")).unwrap();
+    assert_eq!((by_hand.upstream.role(), by_hand.upstream.fetches()), (Role::Relay, false));
+    assert_eq!(by_hand.upstream.root.unwrap(), Path::new("/etc/feed/origin/root.json"));
+
+    let text = format!(
+        "{fed}url = \"https://feed.example.net:8443\"\nfallback_urls = [\"https://other.example.net\"]\n\
+         trust_anchors = [\"ca.pem\"]\nallowed_hosts = [\"cdn.example.net\"]\nproxy.url = \"http://proxy.example:3128\"\n"
+    );
+    let following = parse(&text, Path::new("/etc/feed")).unwrap().upstream;
+    assert_eq!((following.role(), following.fetches()), (Role::Relay, true));
+    assert_eq!(following.url.as_str(), "https://feed.example.net:8443/");
+
+    for (kind, fetches) in [("vendor", true), ("none", false)] {
+        let origin = parse(&format!("[upstream]\nkind = \"{kind}\"\n"), Path::new("/")).unwrap().upstream;
+        assert_eq!((origin.role(), origin.fetches(), origin.root), (Role::Origin, fetches, None));
+    }
+}
+
+#[test]
+fn mistakes_in_a_list_stand_on_their_own_lines() {
+    let text = "\
+[upstream]
+allowed_hosts = [
+    \"good.example\",
+    \"bad/\",
+    { host = \"a.example\",
+      wrong = 1 },
+]
+fallback_urls = [
+    \"https://a.example/x\",
+    \"ftp://a.example/x\",
+]
+[upstream.proxy]
+url = \"none\"
+username = \"u\"
+bypass = []
+";
+    let lines: Vec<usize> =
+        parse(text, Path::new("/")).unwrap_err().mistakes().iter().map(|mistake| mistake.line).collect();
+    assert_eq!(lines, [4, 6, 10, 14, 14], "{:#?}", mistakes(text));
+}
+
+#[test]
+fn no_proxy_can_be_asked_for() {
+    let config = parse("[upstream.proxy]\nurl = \"none\"\nbypass = []\ntrust_anchors = []\n", Path::new("/")).unwrap();
+    assert_eq!(config.upstream.proxy.url, ProxyUrl::None);
+    assert_eq!(parse("", Path::new("/")).unwrap().upstream.proxy.url, ProxyUrl::FromEnvironment);
 }
 
 #[test]
@@ -202,11 +394,12 @@ proptest! {
 
     #[test]
     fn arbitrary_values_of_known_keys_never_panic_and_mistakes_stand_on_their_line(
-        section in prop::sample::select(vec!["upstream", "schedule", "listen", "serve", "data", "bundles", "limits"]),
+        section in prop::sample::select(vec!["upstream", "upstream.proxy", "schedule", "listen", "serve", "data", "bundles", "limits"]),
         key in prop::sample::select(vec![
             "kind", "url", "trust_anchors", "allowed_hosts", "components", "initial_delay", "every", "address",
             "metrics_address", "tls_certificate", "tls_key", "public_url", "rewrite_index", "directory",
-            "retain_releases", "valid_for", "index_bytes", "index_entries", "expansion_ratio",
+            "retain_releases", "valid_for", "index_bytes", "index_entries", "expansion_ratio", "fallback_urls",
+            "username", "password_file", "bypass", "max_upload", "watched_folder",
         ]),
         value in "\"[^\"\\\\\\p{Cc}]{0,30}\"|-?[1-9][0-9]{0,25}|true|\\[(\"[a-z*:/.]{0,9}\",?)?\\]|0x[0-9a-f]{1,20}|1\\.5|\\{ a = \"b\" \\}",
     ) {

@@ -20,7 +20,7 @@ use futures_util::stream::empty;
 use self::conditions::{Outcome, http_date};
 use self::range::{Part, Wanted};
 use super::errors::Problem;
-use crate::publish::{Body, Cache, Published, Served, ZipOrigin};
+use crate::publish::{Body, Cache, Published, Repository, Served, ZipOrigin};
 
 /// `web/secure/spa/posture-update.xml`: the one that is there as soon as there is a release.
 const INDEX: &str = "/web/secure/spa/posture-update.xml";
@@ -153,12 +153,24 @@ fn unreadable(served: &Served, error: &std::io::Error) -> HttpResponse {
 }
 
 fn missing(path: &str, published: &Published) -> HttpResponse {
+    if path.starts_with("/repo/") && !published.has(Repository::Online) {
+        // Not found, and not "later": `feed-client enroll` goes on to the offline repository.
+        return problem(StatusCode::NOT_FOUND, Reason::NotFound, published.lacks(Repository::Online));
+    }
     let detail = match (path, published.serial()) {
-        (INDEX | "/offline/posture-offline.zip", None) => "There is no release yet; ask again after the first update.",
+        (INDEX | "/offline/posture-offline.zip" | "/offline/posture-bundle.zip", None) => {
+            "There is no release yet; ask again after the first update."
+        }
+        (INDEX, Some(_)) if published.newest().is_some_and(|newest| newest.index.is_none()) => {
+            "The newest release was made of the vendor's own zip, which holds no index: ISE takes the zip itself, from \
+             /offline/posture-offline.zip, under Administration > System > Settings > Posture > Updates > Offline."
+        }
         (INDEX, Some(_)) => {
             "There is a release, but no index for it here; [serve] public_url has to say what this server is called."
         }
-        ("/offline/posture-offline.zip", Some(_)) => "The zip of the first release is being built; ask again soon.",
+        ("/offline/posture-offline.zip" | "/offline/posture-bundle.zip", Some(_)) => {
+            "The zip of the first release is being built; ask again soon."
+        }
         _ => return problem(StatusCode::NOT_FOUND, Reason::NotFound, Reason::NotFound.sentence()),
     };
     let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, Reason::NotFound, detail);

@@ -1,6 +1,14 @@
 //! Jobs: each composes steps of the data's way, is idempotent, and is woken by somebody else.
 
+pub mod doctor;
+mod follow;
+pub mod import;
+pub mod incoming;
+mod password;
 pub mod resign;
 pub mod runner;
+mod sources;
 pub mod startup;
 pub mod update;
+pub mod vendor_zip;
+mod vouching;

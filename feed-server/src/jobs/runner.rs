@@ -1,4 +1,4 @@
-//! Starts runs: one at a time, when they are due or somebody asks.
+//! Starts update runs and imports: one at a time, when they are due or somebody asks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use bundles::Reason;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
+use crate::app::runs::Wishes;
 use crate::app::{App, if_readable};
-use crate::config::UpstreamKind;
 use crate::schedule::{Due, ScheduleState, due};
 use crate::store::records::{RunRecord, Trigger};
 
@@ -24,10 +24,11 @@ pub async fn on_request(app: Arc<App>, stop: CancellationToken) {
     loop {
         run_asked(&app, &stop).await;
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = app.runs.woken() => {}
         }
     }
+    app.runs.close();
 }
 
 /// The runs that the schedule begins with, newest first; none where the store cannot be read.
@@ -39,10 +40,7 @@ pub fn recent(app: &App) -> VecDeque<RunRecord> {
 /// Runs what is due and what is asked for, until `stop`. `recent` is kept in memory from here on: a store that cannot be
 /// written must not make every tick a run.
 pub async fn scheduled(app: Arc<App>, mut recent: VecDeque<RunRecord>, stop: CancellationToken) {
-    let fetches = match app.config.upstream.kind {
-        UpstreamKind::Vendor => true,
-        UpstreamKind::None => false,
-    };
+    let fetches = app.config.upstream.fetches();
     // Drawn once for each attempt: drawing at every tick would amount to the smallest.
     let mut jitter: f64 = rand::random();
     let mut start_owes_a_run = app.newest().is_none();
@@ -50,7 +48,8 @@ pub async fn scheduled(app: Arc<App>, mut recent: VecDeque<RunRecord>, stop: Can
     loop {
         let mut failed_to_begin = None;
         if fetches {
-            let state = ScheduleState::from_runs(app.first_start, start_owes_a_run, &recent);
+            let state = ScheduleState::from_runs(app.first_start, start_owes_a_run, &recent)
+                .cooling_until(app.all_cooling().map(|cooldown| cooldown.until));
             match due(app.now(), &state, &app.config.schedule, jitter) {
                 Due::At(at) => {
                     app.runs.set_next_due(Some(at));
@@ -73,17 +72,18 @@ pub async fn scheduled(app: Arc<App>, mut recent: VecDeque<RunRecord>, stop: Can
             continue;
         }
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = app.runs.woken() => {}
             () = tokio::time::sleep(MONOTONIC_TICK) => {}
         }
     }
+    app.runs.close();
 }
 
 /// The failure, where a run could not even begin: the schedule counts it as one, so that the next try waits.
 fn start(app: &App, trigger: Trigger) -> Option<RunRecord> {
     app.runs.set_next_due(Some(app.now()));
-    match app.ask(trigger, false) {
+    match app.ask(trigger, Wishes::default()) {
         Ok(_) => None,
         // Somebody asked a moment ago: then that run is this one.
         Err(failure) if failure.reason == Reason::Busy => None,
@@ -93,6 +93,10 @@ fn start(app: &App, trigger: Trigger) -> Option<RunRecord> {
 
 async fn run_asked(app: &Arc<App>, stop: &CancellationToken) -> Option<RunRecord> {
     if stop.is_cancelled() {
+        return None;
+    }
+    if let Some((import, running)) = app.runs.begin_import() {
+        super::import::run(app, import, running, stop).await;
         return None;
     }
     let (request, running) = app.runs.begin(app.now())?;
@@ -106,7 +110,7 @@ async fn run_asked(app: &Arc<App>, stop: &CancellationToken) -> Option<RunRecord
 pub async fn tick(app: &Arc<App>) -> Result<JobScheduler, JobSchedulerError> {
     let scheduler = JobScheduler::new().await?;
     let app = Arc::clone(app);
-    let job = Job::new("* * * * * *", move |_, _| app.runs.wake())?;
+    let job = Job::new("* * * * * *", move |_, _| app.runs.tick())?;
     scheduler.add(job).await?;
     scheduler.start().await?;
     Ok(scheduler)

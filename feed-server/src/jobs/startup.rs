@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::app::App;
 use crate::store::StoreError;
+use crate::store::imports::{ImportKind, ImportOutcome, ImportRecord};
 use crate::store::records::{Outcome, RunRecord};
 
 /// Why a run without an end failed.
@@ -50,9 +51,69 @@ pub fn end_interrupted_runs(app: &App) -> Result<usize, StoreError> {
         }
         tracing::warn!(run = run.id, outcome = ?run.outcome, "an earlier update run was cut off");
         app.store.put_run(&run)?;
+        // It ended under a process that could not count it any more.
+        if let Some(outcome) = &run.outcome {
+            app.metrics.sync.sync_total.with_label_values(&[outcome.label()]).inc();
+        }
         interrupted += 1;
     }
     Ok(interrupted)
+}
+
+/// Why an import without an end failed.
+#[must_use]
+pub fn import_cut_off() -> Failure {
+    let message = "the import was cut off by the end of the process and changed nothing; import the zip again";
+    Failure::new(Reason::Internal, message)
+}
+
+/// Gives an end to the imports that have none, as [`end_interrupted_runs`] does. Returns how many there were.
+///
+/// # Errors
+/// The store cannot be read or written.
+pub fn end_interrupted_imports(app: &App) -> Result<usize, StoreError> {
+    let mut interrupted = 0;
+    for mut import in app.store.imports(usize::MAX)? {
+        let is_cut_off = match &import.outcome {
+            None => true,
+            // One that was told to stop leaves the commit that is under way to itself.
+            Some(outcome) => outcome.failure().is_some_and(|failure| *failure == import_cut_off()),
+        };
+        if !is_cut_off {
+            continue;
+        }
+        let outcome = match brought_by(app, &import)? {
+            Some(serial) => ImportOutcome::Imported { serial },
+            None if import.outcome.is_some() => continue,
+            None => ImportOutcome::Failed { failure: import_cut_off() },
+        };
+        tracing::warn!(import = import.id, ?outcome, "an earlier import was cut off");
+        app.metrics.imports.import_total.with_label_values(&[outcome.label()]).inc();
+        // When it was cut off nobody knows; its start is the one time that is certain.
+        import.ended = Some(import.started);
+        import.outcome = Some(outcome);
+        app.store.put_import(&import)?;
+        interrupted += 1;
+    }
+    Ok(interrupted)
+}
+
+/// The release that an import brought before it was cut off.
+fn brought_by(app: &App, import: &ImportRecord) -> Result<Option<Serial>, StoreError> {
+    match import.kind {
+        ImportKind::Bundle => {
+            let Some(verified) = &import.verified else { return Ok(None) };
+            let is_new = verified.highest_before.is_none_or(|highest| highest < verified.serial);
+            Ok((is_new && app.store.highest_serial()? >= Some(verified.serial)).then_some(verified.serial))
+        }
+        ImportKind::VendorZip => {
+            let releases = app.store.releases(usize::MAX)?.into_iter().map(|release| release.manifest);
+            let made = |release: &bundles::Manifest| {
+                release.created >= import.started && release.source.sha256 == import.sha256 && import.sha256.is_some()
+            };
+            Ok(releases.filter(made).map(|release| release.serial).min())
+        }
+    }
 }
 
 /// The release that a run made before it was cut off: made between its start and that of the run after it, and by no
@@ -68,11 +129,10 @@ fn made_by(
         Some(Outcome::Unchanged | Outcome::Failed { .. }) | None => None,
     };
     let taken = |serial| runs.iter().any(|other| made(other) == Some(serial));
-    let releases = app.store.releases(usize::MAX)?.into_iter().map(|release| release.manifest);
-    let made = releases
-        .filter(|release| release.created >= run.started && followed_at.is_none_or(|next| release.created <= next))
-        .find(|release| !taken(release.serial));
-    Ok(made.map(|release| (release.serial, release.created)))
+    let releases = app.store.releases(usize::MAX)?;
+    let since = releases.iter().map(|release| (release.manifest.serial, release.since()));
+    let mut made = since.filter(|(_, at)| *at >= run.started && followed_at.is_none_or(|next| *at <= next));
+    Ok(made.find(|(serial, _)| !taken(*serial)))
 }
 
 /// Publishes what the store holds, so that whatever an earlier process left half done is whole. That something cannot

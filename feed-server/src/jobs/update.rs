@@ -4,18 +4,25 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bundles::index::Reading;
 use bundles::report::Failure;
 use bundles::{Digest, Manifest, Reasoned, Serial};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
+use super::follow::{self, Following};
+use super::password::PasswordWatch;
+use super::sources::{self, Asked, Look};
+use super::vouching;
 use crate::app::runs::{Progress, Request, Running};
-use crate::app::{App, internal};
+use crate::app::{App, Role, internal};
 use crate::store::StoreError;
+use crate::store::evidence::{self, ChainRecord};
 use crate::store::records::{Outcome, RunRecord, Trigger};
 use crate::sync::checked::Validator;
-use crate::sync::{CheckedFeed, Known, Looked};
-use crate::upstream::vendor::Vendor;
-use crate::{crash, release, sync};
+use crate::sync::{self, CheckedFeed, Known, Looked, SyncError};
+use crate::upstream::{Setup, Vendor, Watch};
+use crate::{crash, release};
 
 /// Names this program to upstream, whose operators may want to know who asks.
 pub const USER_AGENT: &str = concat!("posture-feed/", env!("CARGO_PKG_VERSION"));
@@ -24,23 +31,16 @@ pub const USER_AGENT: &str = concat!("posture-feed/", env!("CARGO_PKG_VERSION"))
 pub async fn run(app: &Arc<App>, request: Request, running: Running<'_>, stop: &CancellationToken) -> RunRecord {
     let began = Instant::now();
     let progress = Arc::clone(running.progress());
-    let mut record = RunRecord {
-        id: request.run,
-        started: progress.started,
-        ended: None,
-        trigger: request.trigger,
-        outcome: None,
-        received_bytes: 0,
-        clock_offset: None,
-    };
+    let mut record = RunRecord::begun(request.run, progress.started, request.trigger);
     tracing::info!(run = request.run, trigger = ?request.trigger, "Starting posture update");
 
-    let mut clock_offset = None;
+    let warned = app.warned();
+    let mut seen = Seen::default();
     let attempt = async {
         // Again, for the store may have had no room for it at the start.
         end_interrupted(app).await;
         put(app, &record).await?;
-        attempt(app, request, &progress, &mut clock_offset).await
+        attempt(app, request, &progress, &mut seen).await
     };
     let outcome = tokio::select! {
         result = attempt => match result {
@@ -51,7 +51,10 @@ pub async fn run(app: &Arc<App>, request: Request, running: Running<'_>, stop: &
         () = stop.cancelled() => Outcome::Failed { failure: super::startup::cut_off() },
     };
 
-    record.clock_offset = clock_offset;
+    record.clock_offset = seen.clock_offset;
+    record.chains = seen.chains;
+    record.reading = seen.reading;
+    record.source_url = seen.source_url;
     record.received_bytes = progress.received();
     record.ended = Some(app.now());
     record.outcome = Some(outcome);
@@ -65,6 +68,8 @@ pub async fn run(app: &Arc<App>, request: Request, running: Running<'_>, stop: &
         );
     }
     report(app, &record, began.elapsed());
+    // Before whoever waits for the run hears of its end, so that the log is complete by then.
+    app.tell_warnings_after(&warned);
     running.end(record.clone());
 
     if !stop.is_cancelled() {
@@ -78,15 +83,8 @@ pub(super) fn not_begun(app: &App, trigger: Trigger, failure: Failure) -> RunRec
     let now = app.now();
     // Behind the last number that is known to be used; 0 where none is.
     let id = app.runs.last().map_or(0, |last| if last.id == 0 { 0 } else { last.id + 1 });
-    let record = RunRecord {
-        id,
-        started: now,
-        ended: Some(now),
-        trigger,
-        outcome: Some(Outcome::Failed { failure }),
-        received_bytes: 0,
-        clock_offset: None,
-    };
+    let outcome = Some(Outcome::Failed { failure });
+    let record = RunRecord { ended: Some(now), outcome, ..RunRecord::begun(id, now, trigger) };
     report(app, &record, std::time::Duration::ZERO);
     app.runs.set_last(record.clone());
     record
@@ -121,30 +119,30 @@ async fn end_interrupted(app: &Arc<App>) {
     }
 }
 
+/// What an attempt saw of upstream, however it ended.
+#[derive(Debug, Default)]
+struct Seen {
+    clock_offset: Option<i64>,
+    chains: Vec<ChainRecord>,
+    reading: Option<Reading>,
+    source_url: Option<String>,
+}
+
 /// The release that was made, if any was.
 async fn attempt(
     app: &Arc<App>,
     request: Request,
     progress: &Progress,
-    clock_offset: &mut Option<i64>,
+    seen: &mut Seen,
 ) -> Result<Option<Serial>, Failure> {
     // Made for each run: it reads the trust anchors' files, which may have changed since the last one.
-    let vendor = Vendor::new(&app.config.upstream, USER_AGENT).map_err(|error| Failure::of(&error))?;
-    let (known, newest) = known(app)?;
-    let looked = sync::look(&vendor, known, &app.store.staging, &app.config.limits, progress).await;
-    if app.upstream_chain.learn(vendor.index_url().host_str(), vendor.verifier()) {
-        keep_chain(app).await;
-    }
-    let made = match looked.map_err(|error| Failure::of(&error))? {
-        Looked::Unchanged { clock_offset: offset, validators, .. } => {
-            *clock_offset = offset;
-            remember(app, validators).await?;
-            None
-        }
-        Looked::Feed(feed) => {
-            *clock_offset = feed.clock_offset;
-            take(app, feed, newest, request.accept_version_rollback).await?
-        }
+    let watch = Arc::new(PasswordWatch::new(app));
+    let setup = Setup { watch: Arc::clone(&watch) as Arc<dyn Watch>, ..Setup::default() };
+    let vendor = Vendor::open(&app.config.upstream, USER_AGENT, setup).map_err(|error| Failure::of(&error))?;
+    let way = Way { app, request, vendor: &vendor, watch: &watch };
+    let made = match app.role() {
+        Role::Origin => mirror_vendor(way, progress, seen).await?,
+        Role::Relay => follow_server(way, progress, seen).await?,
     };
 
     retain(app).await;
@@ -154,7 +152,73 @@ async fn attempt(
     Ok(made)
 }
 
-fn known(app: &App) -> Result<(Known, Option<Manifest>), Failure> {
+/// How upstream is reached in a run.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    app: &'a Arc<App>,
+    request: Request,
+    vendor: &'a Vendor,
+    watch: &'a PasswordWatch,
+}
+
+impl Way<'_> {
+    /// Looks at upstream's URLs, and notes what was seen of them.
+    async fn ask<L: Look>(self, look: &L, seen: &mut Seen) -> Result<L::Found, Failure> {
+        let ending = self.watch.ending();
+        let asked = sources::ask(self.app, self.request, self.vendor, self.watch, look).await;
+        drop(ending);
+        let sources = self.vendor.sources();
+        seen.chains = evidence::presented(self.vendor.verifier(), sources.iter().filter_map(Url::host_str));
+        let Asked { looked, fallback } = asked?;
+        seen.source_url = fallback;
+        Ok(looked)
+    }
+}
+
+/// A look at the vendor's feed.
+struct Feed<'a> {
+    app: &'a App,
+    known: &'a Known,
+    progress: &'a Progress,
+}
+
+impl Look for Feed<'_> {
+    type Found = Looked;
+    type Error = SyncError;
+
+    async fn look(&self, vendor: &Vendor) -> Result<Looked, SyncError> {
+        let (staging, limits) = (&self.app.store.staging, &self.app.config.limits);
+        sync::look(vendor, self.known.clone(), staging, limits, self.progress).await
+    }
+}
+
+/// An origin's run.
+async fn mirror_vendor(way: Way<'_>, progress: &Progress, seen: &mut Seen) -> Result<Option<Serial>, Failure> {
+    let app = way.app;
+    let (known, newest) = known(app)?;
+    match way.ask(&Feed { app, known: &known, progress }, seen).await? {
+        Looked::Unchanged { clock_offset, reading, validators, .. } => {
+            (seen.clock_offset, seen.reading) = (clock_offset, reading);
+            remember(app, validators).await?;
+            Ok(None)
+        }
+        Looked::Feed(mut feed) => {
+            feed.source.vouched_by = vouching::for_web(way.vendor.verifier(), feed.source.url.as_deref());
+            (seen.clock_offset, seen.reading) = (feed.clock_offset, feed.reading);
+            take(app, *feed, newest, way.request.wishes.accept_version_rollback).await
+        }
+    }
+}
+
+/// The run of a relay that follows another feed-server.
+async fn follow_server(way: Way<'_>, progress: &Progress, seen: &mut Seen) -> Result<Option<Serial>, Failure> {
+    let standing = follow::standing(way.app).await?;
+    let brought = way.ask(&Following::new(way.app, &standing, progress), seen).await?;
+    seen.clock_offset = brought.clock_offset();
+    follow::take(way.app, brought).await
+}
+
+pub(super) fn known(app: &App) -> Result<(Known, Option<Manifest>), Failure> {
     let of = |error: StoreError| Failure::of(&error);
     let newest = app.store.newest_release().map_err(of)?.map(|release| release.manifest);
     let blobs = Arc::clone(&app.store.blobs);
@@ -168,7 +232,7 @@ fn known(app: &App) -> Result<(Known, Option<Manifest>), Failure> {
 }
 
 /// Makes a release of a feed that passed every check, where it holds anything new.
-async fn take(
+pub(super) async fn take(
     app: &Arc<App>,
     feed: CheckedFeed,
     newest: Option<Manifest>,
@@ -209,18 +273,8 @@ async fn put(app: &App, record: &RunRecord) -> Result<(), Failure> {
     put.map_err(|error| Failure::of(&error))
 }
 
-/// What cannot be kept is known until the next restart all the same.
-async fn keep_chain(app: &Arc<App>) {
-    let keeping = Arc::clone(app);
-    match tokio::task::spawn_blocking(move || keeping.keep_upstream_chain()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => untidy(&error),
-        Err(error) => untidy(&internal(&error)),
-    }
-}
-
 /// Forgets releases beyond those retained; what is published next no longer names them.
-async fn retain(app: &Arc<App>) {
+pub(super) async fn retain(app: &Arc<App>) {
     let (store, keep) = (app.store.clone(), app.config.data.retain_releases);
     let retained = tokio::task::spawn_blocking(move || release::retain(&store, keep));
     match retained.await {
@@ -235,7 +289,7 @@ async fn retain(app: &Arc<App>) {
 }
 
 /// Removes content that nothing names.
-async fn collect(app: &Arc<App>) {
+pub(super) async fn collect(app: &Arc<App>) {
     let collecting = Arc::clone(app);
     let collected =
         tokio::task::spawn_blocking(move || release::collect(&collecting.store, &collecting.publisher.in_use()));
@@ -248,7 +302,7 @@ async fn collect(app: &Arc<App>) {
 }
 
 /// What cannot be tidied fails no run: the next one tries again.
-fn untidy(error: &dyn Reasoned) {
+pub(super) fn untidy(error: &dyn Reasoned) {
     let reason = error.reason().as_str();
     tracing::warn!(reason, error = error.whole_message(), "something is left undone; the next run tries again");
 }

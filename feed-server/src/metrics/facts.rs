@@ -93,16 +93,20 @@ facts! {
         pub content_timestamp_seconds: [],
         /// When the next update run is due, Unix seconds.
         pub next_run_timestamp_seconds: [],
+        /// When the last of the cool-downs is over that upstream asked for, Unix seconds; absent while nothing cools down.
+        pub cooldown_until_timestamp_seconds: [],
         /// When the update run that is going on began, Unix seconds; absent while none is.
         pub run_started_timestamp_seconds: [],
         /// Always 1; the version of each component in the newest release (digest: upstream gives none).
         pub component_info: ["component", "version"],
         /// The number of the newest release.
         pub release_serial: [],
-        /// When each certificate of the chain that upstream last presented ends, Unix seconds; position 0 is the leaf.
+        /// When each certificate of the chain that upstream last presented ends, whether that chain was accepted or refused, Unix seconds; position 0 is the leaf.
         pub upstream_certificate_not_after_timestamp_seconds: ["host_role", "position"],
         /// Upstream's clock less this machine's at the last run, seconds.
         pub clock_offset_seconds: [],
+        /// 1 while the server warns of something that will stop updates or may mean harm, 0 else; feed-server status says what it is.
+        pub warning: ["kind"],
         /// When each role's signed metadata expires, Unix seconds.
         pub metadata_expires_timestamp_seconds: ["repository", "role"],
         /// Headends by state.

@@ -27,6 +27,14 @@ metrics! {
 }
 
 metrics! {
+    /// Imports.
+    pub struct ImportMetrics {
+        /// Imports that ended, by result: imported (a new release), refreshed (newer signatures), up_to_date, or the reason of the failure.
+        pub import_total: IntCounterVec ["result"],
+    }
+}
+
+metrics! {
     /// Requests.
     pub struct HttpMetrics {
         /// Requests by route template, method and status.
@@ -45,6 +53,11 @@ pub fn results() -> impl Iterator<Item = &'static str> {
     ["ok", "unchanged"].into_iter().chain(Reason::ALL.iter().map(|reason| reason.as_str()))
 }
 
+/// Every result that an import can have.
+pub fn import_results() -> impl Iterator<Item = &'static str> {
+    ["imported", "refreshed", "up_to_date"].into_iter().chain(Reason::ALL.iter().map(|reason| reason.as_str()))
+}
+
 /// The content encodings that the server knows.
 pub const ENCODINGS: [&str; 4] = ["identity", "dcz", "zstd", "gzip"];
 
@@ -54,6 +67,8 @@ pub struct Metrics {
     registry: Registry,
     /// Update runs.
     pub sync: SyncMetrics,
+    /// Imports.
+    pub imports: ImportMetrics,
     /// Requests.
     pub http: HttpMetrics,
 }
@@ -66,16 +81,20 @@ impl Metrics {
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let sync = SyncMetrics::register(&registry)?;
+        let imports = ImportMetrics::register(&registry)?;
         let http = HttpMetrics::register(&registry)?;
         for result in results() {
             sync.sync_total.get_metric_with_label_values(&[result])?;
+        }
+        for result in import_results() {
+            imports.import_total.get_metric_with_label_values(&[result])?;
         }
         sync.sync_duration_seconds.0.get_metric_with_label_values::<&str>(&[])?;
         http.vendor_layout_misses_total.get_metric_with_label_values::<&str>(&[])?;
         for encoding in ENCODINGS {
             http.sent_bytes_total.get_metric_with_label_values(&[encoding])?;
         }
-        Ok(Self { registry, sync, http })
+        Ok(Self { registry, sync, imports, http })
     }
 
     /// The text format.
@@ -100,6 +119,12 @@ mod tests {
         let text = Metrics::new().unwrap().render(&Facts::default()).unwrap();
         for result in results() {
             assert!(text.contains(&format!("posture_feed_sync_total{{result=\"{result}\"}} 0\n")), "{result}: {text}");
+        }
+        for result in import_results() {
+            assert!(
+                text.contains(&format!("posture_feed_import_total{{result=\"{result}\"}} 0\n")),
+                "{result}: {text}"
+            );
         }
         assert!(text.contains("posture_feed_sync_duration_seconds_count 0\n"));
         assert!(text.contains("# HELP posture_feed_sync_total Update runs that ended, by result"));

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bundles::bundle::BundleError;
 use bundles::index::{IndexError, PatternError};
 use bundles::name::BadName;
 use bundles::offline_zip::ZipError;
@@ -47,6 +48,15 @@ pub enum PublishError {
         /// What is wrong with it.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Metadata that was received and kept cannot be read.
+    #[error(
+        "the {repository} repository's signed metadata in the catalog cannot be read; import the newest bundle again, or \
+         restore a backup"
+    )]
+    Received {
+        /// Whose metadata.
+        repository: Repository,
     },
     /// Metadata could not be signed.
     #[error("the {role} metadata of the {repository} repository cannot be signed; report this as a defect")]
@@ -105,11 +115,14 @@ pub enum PublishError {
         #[source]
         source: ZipError,
     },
-    /// No such release.
-    #[error("there is no release {serial}; `feed-server release list` shows those that are retained")]
-    NoRelease {
-        /// The number asked for.
+    /// A bundle does not come together.
+    #[error("the bundle of release {serial} cannot be made")]
+    Bundle {
+        /// Of which release.
         serial: Serial,
+        /// Why.
+        #[source]
+        source: BundleError,
     },
     /// The work was cut off inside this process.
     #[error("publishing was cut off; the next run completes it")]
@@ -119,7 +132,7 @@ pub enum PublishError {
 impl Reasoned for PublishError {
     fn reason(&self) -> Reason {
         match self {
-            Self::Io { .. } | Self::Root { .. } => Reason::Storage,
+            Self::Io { .. } | Self::Root { .. } | Self::Received { .. } => Reason::Storage,
             Self::Store(source) => source.reason(),
             Self::OtherKeys { .. } => Reason::Signature,
             Self::Sign { .. } | Self::CutOff(_) => Reason::Internal,
@@ -128,7 +141,7 @@ impl Reasoned for PublishError {
             Self::Index { source, .. } => source.reason(),
             Self::Pattern(_) => Reason::BadRequest,
             Self::Zip { source, .. } => source.reason(),
-            Self::NoRelease { .. } => Reason::NotFound,
+            Self::Bundle { source, .. } => source.reason(),
         }
     }
 }

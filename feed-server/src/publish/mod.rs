@@ -6,19 +6,29 @@
 //! repo/metadata/    timestamp.json  N.root.json  N.snapshot.json  N.targets.json    the online repository
 //! repo/targets/     <sha256>.<target>
 //! offline/metadata/ offline/targets/                                                the offline one, other keys
-//! offline/          posture-offline.zip  posture-offline-<serial>.zip  .sha256 beside each
+//! offline/          posture-offline.zip  posture-offline-<serial>.zip                zips for ISE
+//! offline/          posture-bundle.zip  posture-bundle-<serial>.zip                  zips for relays and headends
+//! offline/          .sha256 and .sheet.txt beside each zip
+//! offline/bundles/  <sha256>.<bundle>                                                what the bundles' names are links to
 //! web/secure/spa/   posture-update.xml  r/<serial>/<archive>                        the vendor's layout
 //! ```
+//!
+//! A relay signs nothing: it puts metadata and manifests there byte for byte as it received them, and makes the rest as an
+//! origin does. Where it received the offline repository alone, nothing names what is in `repo/targets/`.
 //!
 //! What is in the tree and cannot be made again from the catalog (the version numbers that metadata had, the roots) is
 //! in the catalog too, so a tree that was lost or damaged is made anew by the next [`Publisher::publish`].
 
+mod bundle_zips;
 mod error;
 mod keys;
 mod metadata;
 mod published;
 mod publisher;
 mod roots;
+mod set;
+mod sidecars;
+mod signer;
 mod signing;
 mod targets;
 mod terms;
@@ -34,47 +44,9 @@ pub use error::PublishError;
 pub use keys::{KeyError, KeyFact, Keys};
 pub use published::{Body, Cache, Published, Served};
 pub use publisher::Publisher;
-pub use zips::{BuiltZip, ZipOrigin};
+pub use zips::ZipOrigin;
 
-/// The two sets of metadata over the same targets. They share no key: TUF lets any next root that the old root's keys
-/// signed replace the old one, and a root does not name its repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Repository {
-    /// `/repo`: short-lived, for headends that reach the server.
-    Online,
-    /// `/offline`: long-lived, for what is carried by hand.
-    Offline,
-}
-
-impl Repository {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Online, Self::Offline];
-
-    /// For labels, key files and records.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Online => "online",
-            Self::Offline => "offline",
-        }
-    }
-
-    /// The folder in the tree and in URLs.
-    #[must_use]
-    pub const fn folder(self) -> &'static str {
-        match self {
-            Self::Online => "repo",
-            Self::Offline => "offline",
-        }
-    }
-}
-
-impl fmt::Display for Repository {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+pub use crate::store::Repository;
 
 /// TUF's four top-level roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]

@@ -16,7 +16,7 @@ use super::metadata::{self, Chain};
 use super::roots::Roots;
 use super::terms::Term;
 use super::tree::Tree;
-use super::{PublishError, Repository, Role, ZipOrigin, targets, vendor, zips};
+use super::{PublishError, Repository, Role, ZipOrigin, bundle_zips, sidecars, targets, vendor, zips};
 
 /// Metadata, manifests and indexes up to this size are held in memory: they are what clients poll. All releases of a large
 /// site have some megabytes of them.
@@ -112,8 +112,32 @@ impl Published {
         self.next_due
     }
 
-    pub(super) fn root(&self, repository: Repository) -> Bytes {
-        self.roots.get(&repository).cloned().unwrap_or_default()
+    /// Whether a repository is here: always on an origin, on a relay once it was received.
+    #[must_use]
+    pub fn has(&self, repository: Repository) -> bool {
+        self.roots.contains_key(&repository)
+    }
+
+    /// Why a repository is not here, to people who look for it.
+    #[must_use]
+    pub fn lacks(&self, repository: Repository) -> &'static str {
+        match repository {
+            Repository::Online if self.has(Repository::Offline) => {
+                "This relay is fed by hand and has the offline repository alone; enroll with the root that `feed-server keys \
+                 export-root --offline` writes."
+            }
+            Repository::Offline if self.has(Repository::Online) => {
+                "This relay has the online repository alone so far; it gets the offline one with a bundle, or from the \
+                 feed-server that it follows."
+            }
+            Repository::Online | Repository::Offline => {
+                "This relay has received no release yet; import a bundle, or update it from the feed-server that it follows."
+            }
+        }
+    }
+
+    pub(super) fn root(&self, repository: Repository) -> Option<Bytes> {
+        self.roots.get(&repository).cloned()
     }
 
     pub(super) fn digests(&self) -> HashSet<Digest> {
@@ -121,32 +145,35 @@ impl Published {
     }
 
     /// What the tree holds now, whatever the catalog says: after a crash, that is what was published before.
-    pub(super) fn of_tree(
+    pub(super) fn of_tree<'r>(
         tree: &Tree,
-        roots: &[(Repository, Roots)],
-        term: impl Fn(Repository, Role) -> Term,
+        roots: impl IntoIterator<Item = (Repository, &'r Roots)>,
+        term: impl Fn(Repository, Role) -> Option<Term>,
     ) -> Result<Self, PublishError> {
         let mut picture = Picture { tree, files: HashMap::new(), manifests: HashMap::new() };
         let mut published = Self::empty();
         for (repository, roots) in roots {
-            let repository = *repository;
-            let root = roots.latest();
-            published.roots.insert(repository, Bytes::copy_from_slice(&root.bytes));
-            let mut expiries = vec![(Role::Root, root.signed.expires)];
+            let latest = roots.latest();
+            published.roots.insert(repository, Bytes::copy_from_slice(&latest.bytes));
             picture.metadata(repository)?;
-            if let Some(chain) = Chain::read(tree, repository, &root.signed)? {
+            let mut expiries = vec![(Role::Root, latest.signed.expires)];
+            if let Some(chain) = picture.chain(repository, roots)? {
                 expiries.extend(chain.expiries());
                 picture.zips(&chain.targets.signed)?;
-                if repository == Repository::Online {
-                    published.newest = picture.newest_of(&chain.targets.signed);
+                let newest = picture.newest_of(&chain.targets.signed);
+                // On an origin both have the same; a relay may have got one of them later.
+                if newest.as_ref().map(|newest| newest.serial) > published.serial() {
+                    published.newest = newest;
                 }
             }
             for (role, expires) in expiries {
-                let due = term(repository, role).due_at(expires);
-                published.next_due = Some(published.next_due.map_or(due, |earlier: Timestamp| earlier.min(due)));
+                if let Some(due) = term(repository, role).map(|term| term.due_at(expires)) {
+                    published.next_due = Some(published.next_due.map_or(due, |earlier: Timestamp| earlier.min(due)));
+                }
                 published.expiries.push((repository, role, expires));
             }
         }
+        picture.bundles()?;
         picture.vendor_layout()?;
         published.files = picture.files;
         Ok(published)
@@ -181,6 +208,16 @@ impl Picture<'_> {
         let served = Arc::new(served);
         self.files.insert(format!("/{path}"), served.clone());
         served
+    }
+
+    /// The chain of a repository. Where publishing was cut off after a new root, it is still one of the root before.
+    fn chain(&self, repository: Repository, roots: &Roots) -> Result<Option<Chain>, PublishError> {
+        for root in roots.all().iter().rev() {
+            if let Some(chain) = Chain::read(self.tree, repository, &root.signed)? {
+                return Ok(Some(chain));
+            }
+        }
+        Ok(None)
     }
 
     /// A repository's metadata, and what any of its versions names.
@@ -254,14 +291,34 @@ impl Picture<'_> {
             let origin = Some(zips::origin(&manifest));
             let Some(served) = self.large(&zips::path(&name), sha256, length, Cache::Immutable)? else { continue };
             let served = Served { zip_origin: origin, ..served };
-            self.small(&format!("{}.sha256", zips::path(&name)), Cache::Immutable)?;
+            self.beside(&zips::path(&name), Cache::Immutable)?;
             if std::mem::take(&mut is_newest) {
                 // The numbered file under the other name, so that its bytes are those of its ETag whatever happens to
                 // the link.
                 self.add(&zips::path(zips::NEWEST), Served { cache: Cache::Revalidate, ..served.clone() });
-                self.small(&format!("{}.sha256", zips::path(zips::NEWEST)), Cache::Revalidate)?;
+                self.beside(&zips::path(zips::NEWEST), Cache::Revalidate)?;
             }
             self.add(&zips::path(&name), served);
+        }
+        Ok(())
+    }
+
+    /// What stands beside a zip.
+    fn beside(&mut self, zip: &str, cache: Cache) -> Result<(), PublishError> {
+        self.small(&format!("{zip}{}", sidecars::DIGEST), cache)?;
+        // Its wording may change with the program's version.
+        self.small(&format!("{zip}{}", sidecars::SHEET), Cache::Revalidate)?;
+        Ok(())
+    }
+
+    /// Bundles, under each of their names. A name stands for another content when the metadata was signed anew.
+    fn bundles(&mut self) -> Result<(), PublishError> {
+        for named in bundle_zips::named(self.tree)? {
+            if let Some(served) = self.large(&named.zip, named.sha256, named.length, Cache::Revalidate)? {
+                self.add(&named.zip, Served { cache: Cache::Immutable, ..served.clone() });
+                self.add(&named.path, served);
+                self.beside(&named.path, Cache::Revalidate)?;
+            }
         }
         Ok(())
     }

@@ -8,23 +8,27 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bundles::index::Patterns;
-use bundles::{Digest, Manifest, Serial};
+use bundles::{Digest, Manifest};
 use jiff::Timestamp;
 use url::Url;
 
+use super::bundle_zips;
 use super::keys::Keys;
-use super::metadata::{self, Signer};
+use super::metadata;
 use super::published::Published;
 use super::roots::Roots;
+use super::set::Set;
+use super::signer::Signer;
 use super::targets::Wants;
 use super::terms::Term;
 use super::tree::Tree;
 use super::vendor::{self, Rewriting};
-use super::zips::{self, BuiltZip, Zips};
+use super::zips::{self, Zips};
 use super::{PublishError, Repository, Role};
 use crate::config::Config;
 use crate::crash;
 use crate::store::Store;
+use crate::store::records::ReleaseRecord;
 
 /// Publishes. One at a time: concurrent calls wait for each other, and a call that nobody waits for any more runs to its
 /// end all the same.
@@ -38,7 +42,8 @@ pub struct Publisher {
 struct Inner {
     store: Store,
     tree: Tree,
-    keys: Keys,
+    /// A relay has none: it puts what it received in place, and signs nothing.
+    keys: Option<Keys>,
     valid_for: Duration,
     rewriting: Rewriting,
     configured_url: Option<Url>,
@@ -47,7 +52,8 @@ struct Inner {
 }
 
 impl Publisher {
-    /// Opens `<data_dir>/tree`. What it holds is served at once; a first root is made where there is none.
+    /// Opens `<data_dir>/tree`. What it holds is served at once; an origin's first root is made where there is none. A relay
+    /// gives no keys.
     ///
     /// # Errors
     /// The keys are not those of this data directory; or tree or catalog cannot be read or written.
@@ -55,7 +61,7 @@ impl Publisher {
         store: Store,
         data_dir: &Path,
         config: &Config,
-        keys: Keys,
+        keys: impl Into<Option<Keys>>,
         now: Timestamp,
     ) -> Result<Self, PublishError> {
         let patterns = Patterns::with_overrides(config.upstream.components.clone()).map_err(PublishError::Pattern)?;
@@ -67,14 +73,15 @@ impl Publisher {
         let inner = Inner {
             store,
             tree: Tree::open(data_dir)?,
-            keys,
+            keys: keys.into(),
             valid_for: config.bundles.valid_for,
             rewriting,
             configured_url: config.serve.public_url.clone(),
             listening_url: Mutex::new(url_of(config.listen.address, config.listen.tls.is_some())),
             published: Arc::new(ArcSwap::from_pointee(Published::empty())),
         };
-        inner.refresh(&inner.roots_to_serve(now)?)?;
+        let roots = inner.roots_to_serve(now)?;
+        inner.refresh(roots.iter().map(|(repository, roots)| (*repository, roots)))?;
         Ok(Self { inner: Arc::new(inner), gate: Arc::default() })
     }
 
@@ -100,7 +107,8 @@ impl Publisher {
     /// completes what a process that died left half done.
     ///
     /// The order: new files; the online `timestamp.json`; the offline one; the vendor's layout. From here on the release
-    /// is visible. Then its zip is built, and named by the metadata, and what is no longer retained is removed.
+    /// is visible. Then its zip for ISE is built, and named by the metadata; then its bundle, of that metadata; and what is
+    /// no longer retained is removed.
     ///
     /// # Errors
     /// What could not be done. What was published before is served on, or the new release, whole.
@@ -108,7 +116,7 @@ impl Publisher {
         self.alone(move |inner| inner.publish(now)).await
     }
 
-    /// Signs anew what is due, which is mostly the online `timestamp.json` alone; `None` where nothing is.
+    /// Signs anew what is due, which is mostly the online `timestamp.json` alone; `None` where nothing is, and on a relay.
     ///
     /// # Errors
     /// What could not be done; what was published before is served on.
@@ -116,43 +124,29 @@ impl Publisher {
         self.alone(move |inner| inner.resign(now)).await
     }
 
-    /// When [`Publisher::resign`] has something to do; `now` where it has already.
+    /// When [`Publisher::resign`] has something to do, `now` where it has already; never on a relay.
     #[must_use]
-    pub fn next_resign(&self, now: Timestamp) -> Timestamp {
-        self.inner.published.load().next_due().map_or(now, |due| due.max(now))
+    pub fn next_resign(&self, now: Timestamp) -> Option<Timestamp> {
+        self.inner.keys.as_ref()?;
+        Some(self.inner.published.load().next_due().map_or(now, |due| due.max(now)))
     }
 
-    /// The newest root of a repository, as headends enroll with it.
+    /// The newest root of a repository, as headends enroll with it; `None` where a relay does not have that repository.
     #[must_use]
-    pub fn root_json(&self, repository: Repository) -> Vec<u8> {
-        self.inner.published.load().root(repository).to_vec()
+    pub fn root_json(&self, repository: Repository) -> Option<Vec<u8>> {
+        self.inner.published.load().root(repository).map(|root| root.to_vec())
     }
 
     /// SHA-256 of [`Publisher::root_json`], to compare over the telephone.
     #[must_use]
-    pub fn root_fingerprint(&self, repository: Repository) -> Digest {
-        Digest::of(&self.root_json(repository))
+    pub fn root_fingerprint(&self, repository: Repository) -> Option<Digest> {
+        self.root_json(repository).map(|root| Digest::of(&root))
     }
 
     /// When each role's metadata ends.
     #[must_use]
     pub fn metadata_expiries(&self) -> Vec<(Repository, Role, Timestamp)> {
         self.inner.published.load().expiries().to_vec()
-    }
-
-    /// Writes a release's zip for ISE to `out`, a file or a directory, with its `.sha256` beside it. `progress` is told of
-    /// each piece of input, in bytes. Blocks.
-    ///
-    /// # Errors
-    /// There is no such release, or its zip cannot be written.
-    pub fn build_ise_zip(
-        &self,
-        serial: Serial,
-        out: &Path,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<BuiltZip, PublishError> {
-        let release = self.inner.store.release(serial)?.ok_or(PublishError::NoRelease { serial })?;
-        zips::build_at(&self.inner.store, &release.manifest, out, progress)
     }
 
     /// Content that is served, whether or not a release still names it.
@@ -178,28 +172,40 @@ impl Publisher {
 }
 
 impl Inner {
-    fn signer(&self, repository: Repository, now: Timestamp) -> Signer<'_> {
-        let (store, tree, keys) = (&self.store, &self.tree, &self.keys);
-        Signer { store, tree, keys, valid_for: self.valid_for, repository, now }
+    /// `None` on a relay.
+    fn signer(&self, repository: Repository, now: Timestamp) -> Option<Signer<'_>> {
+        let (store, tree, keys) = (&self.store, &self.tree, self.keys.as_ref()?);
+        Some(Signer { store, tree, keys, valid_for: self.valid_for, repository, now })
     }
 
-    fn roots(&self, now: Timestamp) -> Result<[(Repository, Roots); 2], PublishError> {
-        let [online, offline] = Repository::ALL;
-        Ok([(online, self.signer(online, now).roots()?), (offline, self.signer(offline, now).roots()?)])
+    /// The repositories that there are.
+    fn sets(&self, now: Timestamp) -> Result<Vec<Set<'_>>, PublishError> {
+        let mut sets = Vec::new();
+        for repository in Repository::ALL {
+            match self.signer(repository, now) {
+                Some(signer) => sets.push(Set::signed(signer)?),
+                None => sets.extend(Set::received(&self.store, repository)?),
+            }
+        }
+        Ok(sets)
     }
 
     /// What was published is served also where the catalog cannot be opened or written for want of room.
-    fn roots_to_serve(&self, now: Timestamp) -> Result<[(Repository, Roots); 2], PublishError> {
-        let lacking = match self.roots(now) {
+    fn roots_to_serve(&self, now: Timestamp) -> Result<Vec<(Repository, Roots)>, PublishError> {
+        let lacking = match self.sets(now) {
             Err(PublishError::Store(error)) if error.lacks_room() => error,
-            roots => return roots,
+            sets => return Ok(sets?.into_iter().map(|set| (set.repository, set.roots)).collect()),
         };
-        let [online, offline] = Repository::ALL;
-        let served = |repository| Roots::served(&self.tree, repository, &self.keys);
-        match (served(online)?, served(offline)?) {
-            (Some(of_online), Some(of_offline)) => Ok([(online, of_online), (offline, of_offline)]),
-            (None, _) | (_, None) => Err(lacking.into()),
+        let mut served = Vec::new();
+        for repository in Repository::ALL {
+            let roots = Roots::served(&self.tree, repository, self.keys.as_ref())?;
+            served.extend(roots.map(|roots| (repository, roots)));
         }
+        // An origin has both from its first start on; a relay may have one, or none yet.
+        if self.keys.is_some() && served.len() < Repository::ALL.len() {
+            return Err(lacking.into());
+        }
+        Ok(served)
     }
 
     fn public_url(&self) -> Option<Url> {
@@ -209,60 +215,76 @@ impl Inner {
 
     fn publish(&self, now: Timestamp) -> Result<Arc<Published>, PublishError> {
         let releases = self.store.releases(usize::MAX)?;
-        let manifests: Vec<Manifest> = releases.into_iter().map(|release| release.manifest).collect();
+        let manifests: Vec<Manifest> = releases.iter().map(|release| release.manifest.clone()).collect();
         let mut zips = Zips::read(&self.store, &self.tree, &manifests)?;
-        let roots = self.roots(now)?;
+        let sets = self.sets(now)?;
 
-        self.switch(&roots, &self.wants(&roots, &manifests, &zips)?, now)?;
+        self.switch(&sets, &self.wants(&sets, &releases, &manifests, &zips)?)?;
         let vendor = vendor::publish(&self.store, &self.tree, &manifests, &self.rewriting, self.public_url().as_ref());
         // What was switched is served, even where the vendor's layout had to stay as it was.
-        self.refresh(&roots)?;
+        self.refresh(sets.iter().map(Set::roots))?;
         vendor?;
 
         if zips.complete(&self.store, &self.tree, &manifests)? {
-            self.switch(&roots, &self.wants(&roots, &manifests, &zips)?, now)?;
-            self.refresh(&roots)?;
+            self.switch(&sets, &self.wants(&sets, &releases, &manifests, &zips)?)?;
+            self.refresh(sets.iter().map(Set::roots))?;
         }
 
+        // From what readers see now: a bundle is of the metadata that was switched last.
+        let bundled = bundle_zips::complete(&self.store, &self.tree, &manifests);
+        if matches!(bundled, Ok(true)) {
+            self.refresh(sets.iter().map(Set::roots))?;
+        }
+
+        // Also where a bundle could not be made: for want of room, most likely.
         crash::point("tree.before_cleanup");
-        self.wants(&roots, &manifests, &zips)?.clean(&self.tree)?;
+        self.wants(&sets, &releases, &manifests, &zips)?.clean(&self.tree)?;
         vendor::clean(&self.tree, &manifests)?;
         zips::clean(&self.tree, &manifests)?;
+        bundle_zips::clean(&self.store, &self.tree, &manifests)?;
         for repository in Repository::ALL {
             metadata::clean(&self.tree, repository)?;
         }
         self.tree.settle()?;
-        self.refresh(&roots)
+        let published = self.refresh(sets.iter().map(Set::roots))?;
+        bundled.map(|_| published)
     }
 
-    fn wants(&self, roots: &[(Repository, Roots)], manifests: &[Manifest], zips: &Zips) -> Result<Wants, PublishError> {
-        let mut wants = Wants::of_releases(manifests)?;
+    fn wants(
+        &self,
+        sets: &[Set<'_>],
+        releases: &[ReleaseRecord],
+        manifests: &[Manifest],
+        zips: &Zips,
+    ) -> Result<Wants, PublishError> {
+        let mut wants = Wants::of_releases(&self.store, releases)?;
         for (name, zip, path) in zips.built(manifests) {
             wants.add_zip(name, zip, path);
         }
-        let offline = roots.iter().filter(|(repository, _)| *repository == Repository::Offline);
-        wants.add_offline_roots(offline.flat_map(|(_, roots)| roots.all()).map(|root| root.bytes.as_slice()));
+        if sets.iter().any(|set| set.repository == Repository::Online) {
+            let offline = sets.iter().filter(|set| set.repository == Repository::Offline);
+            wants.add_offline_roots(offline.flat_map(|set| set.roots.all()).map(|root| root.bytes.as_slice()));
+        }
         Ok(wants)
     }
 
     /// Puts these targets in place and lets the metadata name them.
-    fn switch(&self, roots: &[(Repository, Roots); 2], wants: &Wants, now: Timestamp) -> Result<(), PublishError> {
+    fn switch(&self, sets: &[Set<'_>], wants: &Wants) -> Result<(), PublishError> {
         wants.place(&self.store, &self.tree)?;
         self.tree.settle()?;
         crash::point("tree.targets");
-        let mut signed = Vec::new();
-        for (repository, roots) in roots {
-            let signer = self.signer(*repository, now);
-            if let Some((chain, _)) = signer.chain(&roots.latest().signed, Some(wants.signed(*repository)))? {
-                signer.write_versioned(roots, &chain)?;
-                signed.push((signer, chain));
+        let mut chains = Vec::new();
+        for set in sets {
+            if let Some(chain) = set.chain(wants)? {
+                chain.write_versioned(&self.tree, set.repository, &set.roots)?;
+                chains.push((set.repository, chain));
             }
         }
         self.tree.settle()?;
         crash::point("tree.metadata");
-        for (signer, chain) in signed {
-            signer.switch(&chain)?;
-            crash::point(match signer.repository {
+        for (repository, chain) in chains {
+            chain.switch(&self.tree, repository)?;
+            crash::point(match repository {
                 Repository::Online => "tree.online_switched",
                 Repository::Offline => "tree.offline_switched",
             });
@@ -276,10 +298,10 @@ impl Inner {
         }
         let mut roots = Vec::new();
         for repository in Repository::ALL {
-            let signer = self.signer(repository, now);
+            let Some(signer) = self.signer(repository, now) else { return Ok(None) };
             let kept = self.published.load().root(repository);
             let root = signer.roots()?;
-            if root.latest().bytes != kept {
+            if kept.is_none_or(|kept| root.latest().bytes != kept) {
                 // A new root is a target and a file of its own.
                 return self.publish(now).map(Some);
             }
@@ -287,20 +309,35 @@ impl Inner {
                 return self.publish(now).map(Some);
             };
             if is_new {
-                signer.write_versioned(&root, &chain)?;
+                chain.write_versioned(&self.tree, repository, &root)?;
                 self.tree.settle()?;
-                signer.switch(&chain)?;
+                chain.switch(&self.tree, repository)?;
                 metadata::clean(&self.tree, repository)?;
             }
             roots.push((repository, root));
         }
         self.tree.settle()?;
-        self.refresh(&roots).map(Some)
+        let roots = || roots.iter().map(|(repository, roots)| (*repository, roots));
+        let published = self.refresh(roots())?;
+        // A bundle lasts as long as the signatures in it, so it is made anew with them.
+        let releases = self.store.releases(usize::MAX)?;
+        let manifests: Vec<Manifest> = releases.into_iter().map(|release| release.manifest).collect();
+        if !bundle_zips::complete(&self.store, &self.tree, &manifests)? {
+            return Ok(Some(published));
+        }
+        let published = self.refresh(roots())?;
+        bundle_zips::clean(&self.store, &self.tree, &manifests)?;
+        self.tree.settle()?;
+        Ok(Some(published))
     }
 
     /// Serves what the tree holds.
-    fn refresh(&self, roots: &[(Repository, Roots)]) -> Result<Arc<Published>, PublishError> {
-        let term = |repository, role| Term::of(repository, role, self.valid_for);
+    fn refresh<'r>(
+        &self,
+        roots: impl IntoIterator<Item = (Repository, &'r Roots)>,
+    ) -> Result<Arc<Published>, PublishError> {
+        let signs = self.keys.is_some();
+        let term = |repository, role| signs.then(|| Term::of(repository, role, self.valid_for));
         let published = Arc::new(Published::of_tree(&self.tree, roots, term)?);
         self.published.store(published.clone());
         Ok(published)

@@ -13,7 +13,7 @@ use super::tree::Tree;
 use super::{PublishError, Repository, Role, metadata};
 use crate::store::Store;
 
-/// All versions of a repository's root, from 1; at least one.
+/// All versions of a repository's root; an origin's from 1, a relay's from the first that it knows. At least one.
 #[derive(Debug, Clone)]
 pub(super) struct Roots {
     versions: Vec<SignedRole<Root>>,
@@ -57,13 +57,21 @@ impl Roots {
         Ok(Self { versions, latest })
     }
 
+    /// Those that were received, verified before they were kept; `None` where there are none.
+    pub(super) fn received(repository: Repository, kept: &[String]) -> Result<Option<Self>, PublishError> {
+        let versions = kept.iter().map(|text| read(repository, text)).collect::<Result<Vec<_>, _>>()?;
+        Ok(versions.last().cloned().map(|latest| Self { versions, latest }))
+    }
+
     /// Those of the tree, as they are: what was published can be served without the catalog. `None` where there are none,
     /// or the latest is not of these keys.
-    pub(super) fn served(tree: &Tree, repository: Repository, keys: &Keys) -> Result<Option<Self>, PublishError> {
-        let versions = in_tree(tree, repository)?;
-        let versions = versions.iter().map(|text| read(repository, text)).collect::<Result<Vec<_>, _>>()?;
-        let latest = versions.last().filter(|latest| is_of(&latest.signed, repository, keys)).cloned();
-        Ok(latest.map(|latest| Self { versions, latest }))
+    pub(super) fn served(
+        tree: &Tree,
+        repository: Repository,
+        keys: Option<&Keys>,
+    ) -> Result<Option<Self>, PublishError> {
+        let roots = Self::received(repository, &in_tree(tree, repository)?)?;
+        Ok(roots.filter(|roots| keys.is_none_or(|keys| is_of(&roots.latest.signed, repository, keys))))
     }
 
     pub(super) fn latest(&self) -> &SignedRole<Root> {
@@ -75,12 +83,22 @@ impl Roots {
     }
 }
 
+/// Up to the newest, without a gap.
 fn in_tree(tree: &Tree, repository: Repository) -> Result<Vec<String>, PublishError> {
+    let folder = metadata::folder(repository);
     let mut found = Vec::new();
-    while let Some(bytes) = tree.read(&format!("{}/{}.root.json", metadata::folder(repository), found.len() + 1))? {
-        found
-            .push(String::from_utf8(bytes).map_err(|source| PublishError::Root { repository, source: source.into() })?);
+    let mut next = None;
+    for version in metadata::numbered(&tree.list(&folder)?, Role::Root).into_iter().rev() {
+        if next.is_some_and(|next: u64| next != version) {
+            break;
+        }
+        let Some(bytes) = tree.read(&format!("{folder}/{version}.root.json"))? else { break };
+        let text =
+            String::from_utf8(bytes).map_err(|source| PublishError::Root { repository, source: source.into() })?;
+        found.push(text);
+        next = version.checked_sub(1);
     }
+    found.reverse();
     Ok(found)
 }
 

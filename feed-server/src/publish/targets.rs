@@ -1,15 +1,18 @@
 //! What the metadata names, and putting it into the tree.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 
 use bundles::release::FileRef;
-use bundles::{Digest, Manifest, TargetName};
+use bundles::{Digest, TargetName};
 use tough::schema::Target;
 
+use super::error::failed;
 use super::signing::hashes;
 use super::tree::Tree;
 use super::{PublishError, Repository};
 use crate::store::Store;
+use crate::store::records::ReleaseRecord;
 
 /// Where a target's bytes come from.
 #[derive(Debug, Clone)]
@@ -42,16 +45,20 @@ pub(super) struct Wants {
 
 impl Wants {
     /// The targets of these releases, newest first.
-    pub(super) fn of_releases(manifests: &[Manifest]) -> Result<Self, PublishError> {
+    pub(super) fn of_releases(store: &Store, releases: &[ReleaseRecord]) -> Result<Self, PublishError> {
         let mut wants = Self::default();
-        for (age, manifest) in manifests.iter().enumerate() {
+        for (age, ReleaseRecord { manifest, signed, .. }) in releases.iter().enumerate() {
             let serial = manifest.serial;
             for file in manifest.files() {
                 let name = file.target_name().map_err(|source| PublishError::Name { serial, source })?;
                 let wanted = Wanted { digest: file.sha256, length: file.length, content: Content::Blob };
                 wants.shared.insert(name, wanted);
             }
-            let manifest = Wanted::bytes(manifest.to_json());
+            let manifest = match signed {
+                // Another server signed these very bytes.
+                Some(digest) => Wanted::blob(store, *digest)?,
+                None => Wanted::bytes(manifest.to_json()),
+            };
             if age == 0 {
                 wants.shared.insert(TargetName::of_channel_stable(), manifest.clone());
             } else {
@@ -137,6 +144,12 @@ impl Wants {
 }
 
 impl Wanted {
+    fn blob(store: &Store, digest: Digest) -> Result<Self, PublishError> {
+        let blob = store.blobs.open(&digest)?;
+        let length = blob.metadata().map_err(failed("look at", Path::new(&digest.to_string())))?.len();
+        Ok(Self { digest, length, content: Content::Blob })
+    }
+
     fn bytes(bytes: Vec<u8>) -> Self {
         Self { digest: Digest::of(&bytes), length: bytes.len() as u64, content: Content::Bytes(bytes) }
     }

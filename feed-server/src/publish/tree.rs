@@ -167,10 +167,21 @@ impl Tree {
         if found.as_ref().is_some_and(|found| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino())) {
             return Ok(());
         }
+        // No links here, or too many. Then the same length has to be enough to know a copy by.
+        let is_copy = || found.is_some_and(|found| found.len() == wanted.len());
+        self.link_unless(from, to, is_copy)
+    }
+
+    /// As [`Tree::link`], where what is at the other path is known to be another file, perhaps of the same length.
+    pub(super) fn relink(&self, from: &str, to: &str) -> Result<(), PublishError> {
+        self.link_unless(from, to, || false)
+    }
+
+    fn link_unless(&self, from: &str, to: &str, is_copy: impl FnOnce() -> bool) -> Result<(), PublishError> {
+        let source = self.path(from);
         let scratch = self.scratch();
         if fs::hard_link(&source, scratch.path()).is_err() {
-            // No links here, or too many. Then the same length has to be enough to know a copy by.
-            if found.is_some_and(|found| found.len() == wanted.len()) {
+            if is_copy() {
                 return Ok(());
             }
             let copy = || -> io::Result<()> {

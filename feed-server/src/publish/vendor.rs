@@ -49,8 +49,10 @@ pub(super) fn publish(
     }
     tree.settle()?;
     crash::point("tree.vendor_archives");
-    // A release without an index cannot be had in this layout; the last one that has one stays.
-    match manifests.iter().find(|manifest| manifest.index.is_some()) {
+    // A release without an index (of a zip without one) cannot be had in this layout. The index of an older one would be an
+    // old update, given out as the newest; one that is made up here, of a schema that the vendor has not published, would
+    // pass for the vendor's. So there is none, and whoever asks is sent to the zip.
+    match manifests.first().filter(|newest| newest.index.is_some()) {
         Some(manifest) => match index(store, manifest, rewriting, public_url)? {
             Some(index) => tree.write(INDEX, &index)?,
             None => {
@@ -58,7 +60,7 @@ pub(super) fn publish(
                 tree.remove(INDEX)?;
             }
         },
-        // Its archives go with the last release that had one.
+        // Runs that began with an older index end with its archives, which stay.
         None => tree.remove(INDEX)?,
     }
     tree.settle()?;

@@ -4,17 +4,18 @@
 use std::collections::HashSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use bundles::offline_zip::{self, Member, ZipError};
+use bundles::offline_zip::{self, Member};
 use bundles::release::FileRef;
+use bundles::sheet::Sheet;
 use bundles::{Digest, FileName, Manifest, Serial, TargetName};
 
 use super::error::failed;
 use super::tree::Tree;
-use super::{PublishError, Repository, targets};
+use super::{PublishError, Repository, sidecars, targets};
 use crate::store::Store;
 
 /// The name without a number: that of the newest release.
@@ -42,19 +43,6 @@ impl fmt::Display for ZipOrigin {
             Self::BuiltFromFeed => "built from the feed",
         })
     }
-}
-
-/// A zip that was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuiltZip {
-    /// Where it is; `<path>.sha256` is beside it.
-    pub path: PathBuf,
-    /// Of its bytes.
-    pub sha256: Digest,
-    /// In bytes.
-    pub length: u64,
-    /// Who made it.
-    pub origin: ZipOrigin,
 }
 
 pub(super) fn origin(manifest: &Manifest) -> ZipOrigin {
@@ -120,24 +108,23 @@ impl Zips {
                 store.put_state(STATE, &self.0)?;
                 grown = true;
             }
-            self.write_digest(tree, serial, &file_name(serial))?;
+            self.write_sidecars(tree, manifest, &file_name(serial))?;
         }
-        if let Some((newest, _)) = self.0.last_key_value() {
-            tree.link(&path(&file_name(*newest)), &path(NEWEST))?;
-            self.write_digest(tree, *newest, NEWEST)?;
+        let newest = self.0.last_key_value().map(|(newest, _)| *newest);
+        if let Some(newest) = manifests.iter().find(|manifest| Some(manifest.serial) == newest) {
+            tree.link(&path(&file_name(newest.serial)), &path(NEWEST))?;
+            self.write_sidecars(tree, newest, NEWEST)?;
         }
         tree.settle()?;
         Ok(grown)
     }
 
-    fn write_digest(&self, tree: &Tree, serial: Serial, name: &str) -> Result<(), PublishError> {
-        match (self.0.get(&serial), FileName::parse(name)) {
-            (Some(zip), Ok(name)) => {
-                let line = offline_zip::sha256_line(&zip.sha256, &name);
-                tree.write(&format!("{}.sha256", path(name.as_str())), line.as_bytes())
-            }
-            (None, _) | (_, Err(_)) => Ok(()),
-        }
+    fn write_sidecars(&self, tree: &Tree, manifest: &Manifest, name: &str) -> Result<(), PublishError> {
+        let serial = manifest.serial;
+        let Some(zip) = self.0.get(&serial) else { return Ok(()) };
+        let name = FileName::parse(name).map_err(|source| PublishError::Name { serial, source })?;
+        let path = path(name.as_str());
+        sidecars::write(tree, &path, &Sheet::of_offline_zip(FileRef { name, ..zip.clone() }, manifest))
     }
 }
 
@@ -152,58 +139,19 @@ fn build(store: &Store, tree: &Tree, manifest: &Manifest) -> Result<FileRef, Pub
     let serial = manifest.serial;
     let name = FileName::parse(&file_name(serial)).map_err(|source| PublishError::Name { serial, source })?;
     let scratch = tree.scratch();
-    let (sha256, length) = write(store, manifest, scratch.path(), &mut |_| {})?;
+    let (sha256, length) = write(store, manifest, scratch.path())?;
     tree.adopt(&scratch, &path(name.as_str()))?;
     Ok(FileRef { name, sha256, length })
 }
 
-/// Writes a release's zip to a file for somebody to carry away, with its digest beside it. `out` is the file, or a
-/// directory to put it in.
-pub(super) fn build_at(
-    store: &Store,
-    manifest: &Manifest,
-    out: &Path,
-    progress: &mut dyn FnMut(u64),
-) -> Result<BuiltZip, PublishError> {
-    let serial = manifest.serial;
-    let path = if out.is_dir() { out.join(file_name(serial)) } else { out.to_owned() };
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let partial = path.with_file_name(format!("{name}.partial"));
-    let (sha256, length) = write(store, manifest, &partial, progress).inspect_err(|_| {
-        // A zip that was cut off by a full disk keeps it full.
-        let _ = fs::remove_file(&partial);
-    })?;
-    fs::rename(&partial, &path).map_err(failed("rename a file to", &path))?;
-    let digest = path.with_file_name(format!("{name}.sha256"));
-    fs::write(&digest, format!("{sha256}  {name}\n")).map_err(failed("write", &digest))?;
-    Ok(BuiltZip { path, sha256, length, origin: origin(manifest) })
-}
-
 /// Writes, syncs and hashes.
-fn write(
-    store: &Store,
-    manifest: &Manifest,
-    path: &Path,
-    progress: &mut dyn FnMut(u64),
-) -> Result<(Digest, u64), PublishError> {
+fn write(store: &Store, manifest: &Manifest, path: &Path) -> Result<(Digest, u64), PublishError> {
     let serial = manifest.serial;
-    let mut file =
-        File::options().read(true).write(true).create(true).truncate(true).open(path).map_err(failed("write", path))?;
-    if let Some(vendors) = &manifest.offline_zip {
-        let mut blob = store.blobs.open(&vendors.sha256)?;
-        let length = io::copy(&mut blob, &mut file).map_err(failed("write", path))?;
-        progress(length);
-    } else {
-        let members = members(store, manifest);
-        let buffered = io::BufWriter::with_capacity(256 << 10, file);
-        let written = offline_zip::write(buffered, &members, progress);
-        let written = written.map_err(|source| PublishError::Zip { serial, source })?;
-        let unwritten = |error: io::IntoInnerError<_>| PublishError::Zip {
-            serial,
-            source: ZipError::Write { source: error.into_error() },
-        };
-        file = written.into_inner().map_err(unwritten)?;
-    }
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
+    let buffered = io::BufWriter::with_capacity(256 << 10, file.map_err(failed("write", path))?);
+    let written = offline_zip::write(buffered, &members(store, manifest), &mut |_| {});
+    let written = written.map_err(|source| PublishError::Zip { serial, source })?;
+    let file = written.into_inner().map_err(|error| failed("write", path)(error.into_error()))?;
     file.sync_all().map_err(failed("sync", path))?;
     // Hashed from the start again: the writer goes back to fill in sizes.
     let mut file = File::open(path).map_err(failed("read", path))?;
@@ -220,7 +168,7 @@ fn members<'a>(store: &'a Store, manifest: &'a Manifest) -> Vec<Member<'a>> {
         .chain(archives)
         .filter(|file| names.insert(&file.name))
         .map(|file| Member {
-            name: file.name.clone(),
+            name: file.name.clone().into(),
             length: file.length,
             open: Box::new(|| Ok(Box::new(store.blobs.open(&file.sha256).map_err(io::Error::other)?))),
         })
@@ -231,7 +179,7 @@ fn members<'a>(store: &'a Store, manifest: &'a Manifest) -> Vec<Member<'a>> {
 pub(super) fn clean(tree: &Tree, manifests: &[Manifest]) -> Result<(), PublishError> {
     let wanted: HashSet<String> = manifests.iter().map(|manifest| file_name(manifest.serial)).collect();
     for name in tree.list(FOLDER)? {
-        let zip = name.strip_suffix(".sha256").unwrap_or(&name);
+        let zip = sidecars::zip_of(&name);
         if zip.starts_with("posture-offline-") && !wanted.contains(zip) {
             tree.remove(&path(&name))?;
         }

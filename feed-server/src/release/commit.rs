@@ -17,14 +17,20 @@ use crate::sync::CheckedFeed;
 pub fn commit(store: &Store, feed: CheckedFeed, manifest: &Manifest) -> Result<(), StoreError> {
     adopt_and_check(store, feed.new_files, manifest)?;
     crash::point("blobs.all");
-    let batch = store.release_batch(&ReleaseRecord { manifest: manifest.clone() }, &feed.validators)?;
+    let record = ReleaseRecord { manifest: manifest.clone(), signed: None, taken: None };
+    let batch = store.release_batch(&record, &feed.validators)?;
     crash::point("catalog.before_commit");
     store.commit(batch)?;
     crash::point("catalog.committed");
     Ok(())
 }
 
-fn adopt_and_check(store: &Store, files: Vec<crate::sync::CheckedFile>, manifest: &Manifest) -> Result<(), StoreError> {
+/// Content first, and all of it.
+pub(super) fn adopt_and_check(
+    store: &Store,
+    files: Vec<crate::sync::CheckedFile>,
+    manifest: &Manifest,
+) -> Result<(), StoreError> {
     for file in files {
         store.blobs.adopt(file)?;
     }

@@ -33,9 +33,9 @@ pub fn plan(
         source: feed.source.clone(),
         components,
         index: feed.index.clone(),
-        offline_zip: None,
+        offline_zip: feed.offline_zip.clone(),
     };
-    if newest.is_some_and(|newest| newest.same_content(&manifest)) {
+    if newest.is_some_and(|newest| is_content_of(newest, &manifest)) {
         return Ok(None);
     }
     if let Some(newest) = newest.filter(|_| !accept_version_rollback) {
@@ -43,6 +43,13 @@ pub fn plan(
     }
     carriable(&manifest)?;
     Ok(Some(manifest))
+}
+
+/// Whether the newest release has it all. A feed that came without the vendor's zip says nothing about it: one that is
+/// carried beside the very same content stays.
+fn is_content_of(newest: &Manifest, manifest: &Manifest) -> bool {
+    let offline_zip = manifest.offline_zip.as_ref().or(newest.offline_zip.as_ref()).cloned();
+    newest.same_content(&Manifest { offline_zip, ..manifest.clone() })
 }
 
 fn refuse_rollback(newest: &Manifest, manifest: &Manifest) -> Result<(), ReleaseError> {
@@ -53,6 +60,7 @@ fn refuse_rollback(newest: &Manifest, manifest: &Manifest) -> Result<(), Release
                 component: released.component.clone(),
                 before: Box::new(before.clone()),
                 found: Box::new(released.version.clone()),
+                counted_otherwise: newest.index.is_some() != manifest.index.is_some(),
             });
         }
     }
@@ -84,8 +92,9 @@ fn carriable(manifest: &Manifest) -> Result<(), ReleaseError> {
 pub enum ReleaseError {
     /// Upstream offers an older version than the newest release has.
     #[error(
-        "{component} would go back from version {before} to {found}; if upstream means it, run `feed-server sync \
-         --accept-version-rollback`, else ask who serves an old feed"
+        "{component} would go back from version {before} to {found}{}; if upstream means it, run `feed-server sync \
+         --accept-version-rollback` (or import the zip with it), else ask who serves an old feed",
+        counts(*.counted_otherwise)
     )]
     VersionRollback {
         /// Of which component.
@@ -94,6 +103,9 @@ pub enum ReleaseError {
         before: Box<Version>,
         /// The version that upstream offers.
         found: Box<Version>,
+        /// Whether only one of the two came with an index: then one is the index's word and the other stands inside of an
+        /// archive, and those may count otherwise. Refused all the same, since nothing else tells an old zip.
+        counted_otherwise: bool,
     },
     /// The manifest breaks a rule that its readers hold it to.
     #[error("the feed cannot be made a release; look at it with `feed-server inspect`")]
@@ -116,6 +128,14 @@ pub enum ReleaseError {
     /// The last number was used.
     #[error("all release numbers are used; this data directory cannot make another release")]
     NumbersUsedUp,
+}
+
+fn counts(otherwise: bool) -> &'static str {
+    if otherwise {
+        " (only one of the two came with an index, and versions inside of archives may count otherwise than an index does)"
+    } else {
+        ""
+    }
 }
 
 impl Reasoned for ReleaseError {

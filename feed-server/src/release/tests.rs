@@ -5,8 +5,9 @@ use bundles::{Component, Manifest, Reason, Reasoned as _};
 
 use super::*;
 use crate::store::StoreError;
+use crate::sync::CheckedFeed;
 use crate::sync::checked::Validator;
-use crate::testing::{World, checked, serial, start};
+use crate::testing::{World, checked, file_ref, serial, start};
 
 fn planned(world: &World, edition: &Edition, newest: Option<&Manifest>, accept: bool) -> Result<u64, ReleaseError> {
     let feed = checked(&world.store, edition);
@@ -133,4 +134,28 @@ fn old_releases_are_forgotten_and_their_content_collected_unless_something_names
     assert_eq!(collect(&world.store, &HashSet::new()).unwrap(), 1);
     assert_eq!(collect(&world.store, &HashSet::new()).unwrap(), 0);
     assert_eq!(world.store.highest_serial().unwrap(), Some(third.serial));
+}
+
+#[test]
+fn the_vendors_zip_is_content_and_who_vouched_is_not() {
+    let mut world = World::new();
+    let first = world.release();
+    let with_zip = |bytes: &[u8]| {
+        let mut feed = checked(&world.store, &Edition::before());
+        feed.offline_zip = Some(file_ref("posture-offline.zip", bytes));
+        feed.source.vouched_by = Some("operator carol".to_owned());
+        feed
+    };
+    let plan = |feed: &CheckedFeed, newest: &Manifest| plan(feed, Some(newest), None, start(), false).unwrap();
+    let second = plan(&with_zip(b"one"), &first).unwrap();
+    assert_eq!(second.offline_zip, Some(file_ref("posture-offline.zip", b"one")));
+    assert_eq!(second.source.vouched_by.as_deref(), Some("operator carol"));
+    assert_eq!(plan(&with_zip(b"one"), &second), None);
+    assert!(plan(&with_zip(b"two"), &second).is_some(), "another zip alone makes a release");
+
+    // A feed that came without it says nothing of it, until the feed is another one.
+    let mut without = checked(&world.store, &Edition::before());
+    assert_eq!(plan(&without, &second), None);
+    without = checked(&world.store, &Edition::after());
+    assert_eq!(plan(&without, &second).unwrap().offline_zip, None);
 }

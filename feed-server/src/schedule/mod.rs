@@ -32,6 +32,8 @@ pub struct ScheduleState {
     /// Whether there is no release at all and nothing was tried since this process started: whoever starts a server that
     /// has nothing to serve has most likely mended why.
     pub start_owes_a_run: bool,
+    /// Where every source cools down: until when.
+    pub cooling_until: Option<Timestamp>,
 }
 
 /// A run that ended, or was cut off.
@@ -63,8 +65,14 @@ impl ScheduleState {
         start_owes_a_run: bool,
         runs: impl IntoIterator<Item = &'a RunRecord>,
     ) -> Self {
-        let mut state =
-            Self { first_start, last_attempt: None, last_scheduled: None, consecutive_failures: 0, start_owes_a_run };
+        let mut state = Self {
+            first_start,
+            last_attempt: None,
+            last_scheduled: None,
+            consecutive_failures: 0,
+            start_owes_a_run,
+            cooling_until: None,
+        };
         let mut failing = true;
         for run in runs {
             let Some(outcome) = &run.outcome else { continue };
@@ -92,6 +100,12 @@ impl ScheduleState {
         }
         state
     }
+
+    /// The same, but every source cools down until then.
+    #[must_use]
+    pub fn cooling_until(self, cooling_until: Option<Timestamp>) -> Self {
+        Self { cooling_until, ..self }
+    }
 }
 
 /// Whether a run is due at `now`, and else when. `jitter`, from 0 up to 1, is drawn once for each attempt: it spreads
@@ -105,8 +119,18 @@ impl ScheduleState {
 ///   retry's wait ago, else when that wait is over. So a program that is restarted for ever asks upstream no more often
 ///   than retries do.
 /// - A stored time that lies ahead of the clock (it was turned back) makes a run due at once, so nothing stalls.
+/// - While every source cools down, nothing of all that begins before the first of them may be asked again.
 #[must_use]
 pub fn due(now: Timestamp, state: &ScheduleState, schedule: &Schedule, jitter: f64) -> Due {
+    let due = due_by_runs(now, state, schedule, jitter);
+    match (state.cooling_until.filter(|until| *until > now), due) {
+        (Some(until), Due::At(at)) => Due::At(at.max(until)),
+        (Some(until), Due::Now(_)) => Due::At(until),
+        (None, due) => due,
+    }
+}
+
+fn due_by_runs(now: Timestamp, state: &ScheduleState, schedule: &Schedule, jitter: f64) -> Due {
     let Some(attempt) = &state.last_attempt else {
         return match after(now, state.first_start, schedule.initial_delay) {
             Some(at) => Due::At(at),

@@ -21,6 +21,7 @@ fn fresh() -> ScheduleState {
         last_scheduled: None,
         consecutive_failures: 0,
         start_owes_a_run: false,
+        cooling_until: None,
     }
 }
 
@@ -29,15 +30,7 @@ fn ran(started: i64, ended: i64, trigger: Trigger, reason: Option<Reason>) -> Ru
         None => Outcome::Released { serial: Serial::FIRST },
         Some(reason) => Outcome::Failed { failure: Failure::new(reason, reason.sentence()) },
     };
-    RunRecord {
-        id: 1,
-        started: at(started),
-        ended: Some(at(ended)),
-        trigger,
-        outcome: Some(outcome),
-        received_bytes: 0,
-        clock_offset: None,
-    }
+    RunRecord { ended: Some(at(ended)), outcome: Some(outcome), ..RunRecord::begun(1, at(started), trigger) }
 }
 
 #[test]
@@ -109,6 +102,19 @@ fn the_initial_delay_counts_also_where_a_start_owes_a_run() {
 }
 
 #[test]
+fn nothing_begins_while_every_source_cools_down() {
+    let runs = [ran(0, 10, Trigger::Schedule, Some(Reason::RateLimited))];
+    let state = |until| ScheduleState::from_runs(at(0), true, &runs).cooling_until(Some(at(until)));
+    // Neither a retry, nor what a start owes, nor what is due by the interval.
+    assert_eq!(due(at(10), &state(3_600), &schedule(), 0.0), Due::At(at(3_600)));
+    assert_eq!(due(at(3_599), &state(3_600), &schedule(), 0.0), Due::At(at(3_600)));
+    assert_eq!(due(at(7_200), &state(86_400), &schedule(), 0.0), Due::At(at(86_400)));
+    assert!(matches!(due(at(3_600), &state(3_600), &schedule(), 0.0), Due::Now(_)));
+    // It never hurries anything.
+    assert_eq!(due(at(10), &state(20), &schedule(), 0.0), Due::At(at(70)));
+}
+
+#[test]
 fn failures_are_counted_back_to_the_last_success() {
     let failed = |start| ran(start, start + 1, Trigger::Retry, Some(Reason::Dns));
     let runs = [failed(300), failed(200), ran(100, 101, Trigger::Schedule, None), failed(50)];
@@ -140,7 +146,8 @@ fn a_state() -> impl Strategy<Value = ScheduleState> {
     let second = -1_000_000_i64..1_000_000;
     let attempt = (second.clone(), 0_i64..100_000, any::<bool>());
     let kept = (second.clone(), proptest::option::of(attempt), proptest::option::of(second), 0_u32..u32::MAX);
-    (kept, any::<bool>()).prop_map(|((first, attempt, scheduled, failures), start_owes_a_run)| ScheduleState {
+    let cooling = proptest::option::of(-1_000_000_i64..1_000_000);
+    (kept, any::<bool>(), cooling).prop_map(|((first, attempt, scheduled, failures), owes, cooling)| ScheduleState {
         first_start: at(first),
         last_attempt: attempt.map(|(started, lasted, worth_a_retry)| Attempt {
             started: at(started),
@@ -149,7 +156,8 @@ fn a_state() -> impl Strategy<Value = ScheduleState> {
         }),
         last_scheduled: scheduled.map(at),
         consecutive_failures: failures,
-        start_owes_a_run,
+        start_owes_a_run: owes,
+        cooling_until: cooling.map(at),
     })
 }
 
@@ -166,9 +174,13 @@ proptest! {
         if let Due::At(next) = due(at(now), &state, &schedule, jitter) {
             prop_assert!(next > at(now));
             let wait = next.duration_since(at(now)).as_secs();
-            let longest = i64::try_from(every.max(delay)).unwrap() + STEP_TOLERATED.as_secs();
+            let cooling = state.cooling_until.map_or(0, |until| until.duration_since(at(now)).as_secs());
+            let longest = (i64::try_from(every.max(delay)).unwrap() + STEP_TOLERATED.as_secs()).max(cooling);
             prop_assert!(wait <= longest, "{wait} > {longest}");
-            prop_assert!(matches!(due(next, &state, &schedule, jitter), Due::Now(_)), "due when the time comes");
+            // By the end of a cool-down, a clock that had been turned back may be right again, and the interval counts.
+            if state.cooling_until != Some(next) {
+                prop_assert!(matches!(due(next, &state, &schedule, jitter), Due::Now(_)), "due when the time comes");
+            }
             let before = next.checked_sub(SignedDuration::from_secs(1)).unwrap();
             if before >= at(now) {
                 prop_assert!(matches!(due(before, &state, &schedule, jitter), Due::At(_)), "and not before");

@@ -4,18 +4,29 @@
 //! [`Store::open`] puts the engines of today behind them: [`sled_catalog`] and [`file_blobs`].
 
 mod batch;
+pub mod chain_facts;
 mod directory;
+pub mod evidence;
 pub mod file_blobs;
+pub mod imports;
 mod late;
+mod learned;
 mod open;
+mod owner;
 pub mod records;
+mod relay;
+mod repository;
 pub mod sled_catalog;
 mod space;
 #[cfg(test)]
 mod tests;
 mod typed;
 
+pub use learned::Learned;
 pub use open::{SCHEMA, Store, was_locked};
+pub use owner::user_name;
+pub use relay::{Floors, Held};
+pub use repository::Repository;
 pub use space::{Usage, free_bytes};
 pub use typed::{KEPT_RUNS, RunFacts};
 
@@ -33,6 +44,8 @@ pub enum Table {
     Releases,
     /// Run id (big endian) → [`records::RunRecord`].
     Runs,
+    /// Import id (big endian) → [`imports::ImportRecord`].
+    Imports,
     /// Headend id → [`records::HeadendRecord`].
     Headends,
     /// Headend id → [`records::ReportRecord`].
@@ -47,8 +60,16 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 7] =
-        [Self::Releases, Self::Runs, Self::Headends, Self::Reports, Self::Tokens, Self::Validators, Self::State];
+    pub const ALL: [Self; 8] = [
+        Self::Releases,
+        Self::Runs,
+        Self::Imports,
+        Self::Headends,
+        Self::Reports,
+        Self::Tokens,
+        Self::Validators,
+        Self::State,
+    ];
 
     /// For messages.
     #[must_use]
@@ -56,6 +77,7 @@ impl Table {
         match self {
             Self::Releases => "releases",
             Self::Runs => "runs",
+            Self::Imports => "imports",
             Self::Headends => "headends",
             Self::Reports => "reports",
             Self::Tokens => "tokens",

@@ -1,15 +1,33 @@
 //! The catalog's records. JSON in the tables, so that a support ticket can show them; unknown fields are ignored.
 
+use bundles::index::Reading;
 use bundles::report::{Failure, Report};
 use bundles::{Digest, Manifest, Reason, Serial};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::evidence::ChainRecord;
 
 /// A release as it was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseRecord {
     /// What it holds.
     pub manifest: Manifest,
+    /// The manifest's bytes as another server signed them, a blob: a relay serves exactly those. Absent where this server
+    /// signs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Digest>,
+    /// When it was taken from another server, by this one's clock; absent where it was made here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Timestamp>,
+}
+
+impl ReleaseRecord {
+    /// Since when there is such a release here: what was made long ago may have been carried here today.
+    #[must_use]
+    pub fn since(&self) -> Timestamp {
+        self.taken.unwrap_or(self.manifest.created)
+    }
 }
 
 /// One update run, from its start: a run without an end was cut off.
@@ -29,6 +47,34 @@ pub struct RunRecord {
     pub received_bytes: u64,
     /// Upstream's clock less ours, seconds.
     pub clock_offset: Option<i64>,
+    /// The certificates that its connections were presented, accepted or not. None where no handshake got that far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chains: Vec<ChainRecord>,
+    /// The fallback URL that served, without user info and query; absent where none had to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_url: Option<String>,
+    /// How far the index was understood; absent where it was not read, as where upstream says that nothing has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
+}
+
+impl RunRecord {
+    /// A run that begins.
+    #[must_use]
+    pub fn begun(id: u64, started: Timestamp, trigger: Trigger) -> Self {
+        Self {
+            id,
+            started,
+            ended: None,
+            trigger,
+            outcome: None,
+            received_bytes: 0,
+            clock_offset: None,
+            chains: Vec::new(),
+            source_url: None,
+            reading: None,
+        }
+    }
 }
 
 /// Who asked for a run.

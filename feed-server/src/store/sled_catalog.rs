@@ -195,6 +195,7 @@ fn prefix(table: Table) -> u8 {
         Table::Tokens => b't',
         Table::Validators => b'v',
         Table::State => b's',
+        Table::Imports => b'i',
     }
 }
 

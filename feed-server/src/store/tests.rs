@@ -37,11 +37,13 @@ fn release(serial: u64) -> ReleaseRecord {
             format: FORMAT,
             serial: Serial::new(serial).unwrap(),
             created: at(1_700_000_000),
-            source: Source { kind: SourceKind::VendorFeed, url: None, sha256: None },
+            source: Source { kind: SourceKind::VendorFeed, url: None, sha256: None, vouched_by: None },
             components: Vec::new(),
             index: Some(file("posture-update.xml", &serial.to_be_bytes())),
             offline_zip: None,
         },
+        signed: None,
+        taken: None,
     }
 }
 
@@ -61,7 +63,7 @@ fn run(id: u64, outcome: Option<Outcome>) -> RunRecord {
     let start = 1_700_000_000 + 100 * i64::try_from(id).unwrap();
     let ended = outcome.is_some().then(|| at(start + 10));
     let started = at(start);
-    RunRecord { id, started, ended, trigger: Trigger::Schedule, outcome, received_bytes: 7, clock_offset: None }
+    RunRecord { ended, outcome, received_bytes: 7, ..RunRecord::begun(id, started, Trigger::Schedule) }
 }
 
 #[test]
@@ -265,6 +267,7 @@ fn what_runs_taught_outlives_them() {
         last_outcome: Some(failed),
         last_success: Some(at(1_700_000_210)),
         content_changed_at: Some(at(1_700_000_110)),
+        ..RunFacts::default()
     };
     assert_eq!(store.run_facts().unwrap(), facts);
 }

@@ -6,15 +6,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::batch::serial_key;
+use super::imports::{ImportOutcome, ImportRecord};
 use super::records::{HeadendRecord, Outcome, ReleaseRecord, ReportRecord, RunRecord, TokenRecord};
-use super::{Batch, Catalog, Pair, Store, StoreError, Table};
+use super::{Batch, Catalog, Learned, Pair, Store, StoreError, Table};
 use crate::sync::checked::Validator;
 
 /// Runs that are remembered: eleven weeks of one every two hours, each some hundreds of bytes.
 pub const KEPT_RUNS: usize = 1_000;
 
 pub(super) const HIGHEST_SERIAL: &str = "highest_serial";
-const RUN_FACTS: &str = "run_facts";
+pub(super) const RUN_FACTS: &str = "run_facts";
 
 /// What metrics and Update Information say of runs; kept beside them, so that it outlives those that are forgotten.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,15 +25,18 @@ pub struct RunFacts {
     pub last_attempt: Option<Timestamp>,
     /// How the last run that ended went.
     pub last_outcome: Option<Outcome>,
-    /// When a run last ended well, with or without anything new.
+    /// When a run or an import last ended well, with or without anything new.
     pub last_success: Option<Timestamp>,
-    /// When a run last made a release.
+    /// When a run last made a release, or an import brought one.
     pub content_changed_at: Option<Timestamp>,
+    /// What runs taught of upstream.
+    pub learned: Learned,
 }
 
 impl RunFacts {
     fn learn(&mut self, run: &RunRecord) {
         self.last_attempt = self.last_attempt.max(Some(run.started));
+        self.learned.learn(run);
         let Some(outcome) = &run.outcome else { return };
         let ended = run.ended.or(Some(run.started));
         self.last_outcome = Some(outcome.clone());
@@ -45,6 +49,20 @@ impl RunFacts {
             Outcome::Failed { .. } => {}
         }
     }
+
+    pub(super) fn learn_import(&mut self, import: &ImportRecord) {
+        let ended = import.ended.or(Some(import.started));
+        match &import.outcome {
+            Some(ImportOutcome::Imported { .. }) => {
+                self.last_success = self.last_success.max(ended);
+                self.content_changed_at = self.content_changed_at.max(ended);
+            }
+            Some(ImportOutcome::Refreshed { .. } | ImportOutcome::UpToDate { .. }) => {
+                self.last_success = self.last_success.max(ended);
+            }
+            Some(ImportOutcome::Failed { .. }) | None => {}
+        }
+    }
 }
 
 /// A single value by name.
@@ -52,7 +70,11 @@ pub(super) fn state<T: DeserializeOwned>(catalog: &dyn Catalog, name: &str) -> R
     get(catalog, Table::State, name.as_bytes())
 }
 
-fn get<T: DeserializeOwned>(catalog: &dyn Catalog, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {
+pub(super) fn get<T: DeserializeOwned>(
+    catalog: &dyn Catalog,
+    table: Table,
+    key: &[u8],
+) -> Result<Option<T>, StoreError> {
     catalog.get(table, key)?.map(|value| read(table, &value)).transpose()
 }
 
@@ -65,7 +87,7 @@ impl Store {
         self.catalog.scan(table, false, usize::MAX)?.iter().map(|(_, value)| read(table, value)).collect()
     }
 
-    fn newest<T: DeserializeOwned>(&self, table: Table, limit: usize) -> Result<Vec<T>, StoreError> {
+    pub(super) fn newest<T: DeserializeOwned>(&self, table: Table, limit: usize) -> Result<Vec<T>, StoreError> {
         self.catalog.scan(table, true, limit)?.iter().map(|(_, value)| read(table, value)).collect()
     }
 

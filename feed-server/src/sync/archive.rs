@@ -1,15 +1,17 @@
 //! One archive: known already, or fetched, checked and opened.
 
 use std::io::Seek as _;
+use std::sync::Arc;
 
 use bundles::archive::{self, Opened};
 use bundles::index::Entry;
 use bundles::release::{FileRef, ReleasedFile};
-use bundles::{Checksum, Version};
+use bundles::{Checksum, Digest, FileName, Limits, Version};
 
+use super::checked::Staging;
 use super::checked::{CheckedFile, Validator};
 use super::look::Run;
-use super::stage::{Staged, Stoppable, stage};
+use super::stage::{Staged, Stop, Stoppable, stage};
 use super::{SyncError, checked};
 use crate::upstream::{Answer, Condition, Content, UpstreamError, shown};
 
@@ -17,7 +19,8 @@ use crate::upstream::{Answer, Condition, Content, UpstreamError, shown};
 pub(super) struct Fetched {
     pub(super) file: ReleasedFile,
     pub(super) inner_version: Option<Version>,
-    pub(super) validator: Validator,
+    /// What upstream said of it; `None` where it came in a zip.
+    pub(super) validator: Option<Validator>,
     /// Those of its two files that the store lacks.
     pub(super) new_files: Vec<CheckedFile>,
 }
@@ -27,7 +30,7 @@ impl Fetched {
         Self {
             file: ReleasedFile { archive: known.archive.clone(), payload: known.payload.clone() },
             inner_version: known.inner_version.clone(),
-            validator: known.clone(),
+            validator: Some(known.clone()),
             new_files: Vec::new(),
         }
     }
@@ -51,7 +54,7 @@ pub(super) async fn fetch(run: &Run<'_>, entry: &Entry) -> Result<Fetched, SyncE
     }
     let limit = run.limits.archive_bytes;
     if let Some(promised) = entry.size.filter(|size| *size > limit) {
-        let (url, announced) = (entry.url.to_string(), Some(promised));
+        let (url, announced) = (shown(&entry.url), Some(promised));
         return Err(UpstreamError::TooLarge { url, announced, limit, setting: "archive_bytes" }.into());
     }
     let condition = known.and_then(Validator::condition);
@@ -83,58 +86,78 @@ async fn take(run: &Run<'_>, entry: &Entry, content: &mut Content) -> Result<Fet
     tracing::info!(name = %entry.name, url = shown(&entry.url), length = content.length, "Starting download");
     run.expect(content.length)?;
     run.progress.file_started(&entry.name, content.length);
-    let staged = stage(run, entry, content).await?;
-    let (opened, archive, payload) = open(run, entry, staged).await?;
+    let staged = stage(run, &entry.into(), content).await?;
+    let opening = Opening::of(run);
+    let name = entry.name.clone();
+    // On a thread of its own: inflating is work for a processor.
+    let opened = tokio::task::spawn_blocking(move || opening.open(&name, staged));
+    let mut fetched = opened.await.map_err(SyncError::Task)??;
     run.progress.file_done(&entry.name);
-    let version = opened.version.as_ref().map(Version::short);
+    let ReleasedFile { archive, payload } = &fetched.file;
+    let version = fetched.inner_version.as_ref().map(Version::short);
     tracing::info!(
-        name = %entry.name, bytes = opened.archive.length, sha256 = %opened.archive.sha256,
-        payload_bytes = opened.payload.length, version, "Completed download"
+        name = %entry.name, bytes = archive.length, sha256 = %archive.sha256, payload_bytes = payload.length, version,
+        "Completed download"
     );
-
-    let files = [Some((opened.archive.clone(), archive)), payload.map(|payload| (opened.payload.clone(), payload))];
-    let unknown = files.into_iter().flatten().filter(|(file, _)| !(run.known.blobs)(&file.sha256));
-    Ok(Fetched {
-        new_files: unknown.map(|(file, staged)| CheckedFile::new(file, staged.into_temp_path())).collect(),
-        validator: Validator {
-            url: entry.url.to_string(),
-            etag: content.etag.clone(),
-            last_modified: content.last_modified.clone(),
-            archive: opened.archive.clone(),
-            payload: opened.payload.clone(),
-            inner_version: opened.version.clone(),
-        },
-        file: ReleasedFile { archive: opened.archive, payload: opened.payload },
-        inner_version: opened.version,
-    })
+    fetched.validator = Some(Validator {
+        url: entry.url.to_string(),
+        etag: content.etag.clone(),
+        last_modified: content.last_modified.clone(),
+        archive: archive.clone(),
+        payload: payload.clone(),
+        inner_version: fetched.inner_version.clone(),
+    });
+    Ok(fetched)
 }
 
-type Files = (Opened, tempfile::NamedTempFile, Option<tempfile::NamedTempFile>);
+/// What opening a staged archive takes, wherever it came from.
+#[derive(Clone)]
+pub(super) struct Opening {
+    pub(super) staging: Staging,
+    pub(super) limits: Limits,
+    pub(super) stop: Stop,
+    /// Whether content is in the store.
+    pub(super) is_known: Arc<dyn Fn(&Digest) -> bool + Send + Sync>,
+}
 
-/// Opens an archive on a thread of its own: inflating is work for a processor.
-async fn open(run: &Run<'_>, entry: &Entry, staged: Staged) -> Result<Files, SyncError> {
-    let payload = run.staging.file().map_err(SyncError::Staging)?;
-    let mut payload = Stoppable::new(payload, run.stop.clone());
-    let (name, limits) = (entry.name.clone(), run.limits.clone());
-    let open = move || -> Result<Files, SyncError> {
-        let Staged { mut file, sha256 } = staged;
+impl Opening {
+    fn of(run: &Run<'_>) -> Self {
+        Self {
+            staging: run.staging.clone(),
+            limits: run.limits.clone(),
+            stop: run.stop.clone(),
+            is_known: Arc::clone(&run.known.blobs),
+        }
+    }
+
+    /// Opens it and holds it to everything that archives are held to. Blocks.
+    pub(super) fn open(&self, name: &FileName, staged: Staged) -> Result<Fetched, SyncError> {
+        let payload = self.staging.file().map_err(SyncError::Staging)?;
+        let mut payload = Stoppable::new(payload, self.stop.clone());
+        let Staged { mut file, sha256, .. } = staged;
         file.as_file_mut().rewind().map_err(SyncError::Staging)?;
-        let opened = archive::open(file.as_file_mut(), &name, &limits, &mut payload);
+        let opened = archive::open(file.as_file_mut(), name, &self.limits, &mut payload);
         // Where it was stopped, that is why it did not open.
         let payload = payload.finish()?;
-        let opened = opened.map_err(|source| SyncError::Archive { name: name.clone(), source })?;
-        if opened.archive.sha256 != sha256 {
+        let Opened { archive, payload: opened_to, compressed, version, .. } =
+            opened.map_err(|source| SyncError::Archive { name: name.clone(), source })?;
+        if archive.sha256 != sha256 {
             let changed = std::io::Error::other("a staged file holds other bytes than were written to it");
             return Err(SyncError::Staging(changed));
         }
-        publishable(&opened.archive)?;
-        publishable(&opened.payload)?;
-        let payload = opened.compressed.then_some(payload);
-        Ok((opened, file, payload))
-    };
-    tokio::task::spawn_blocking(open).await.map_err(SyncError::Task)?
+        publishable(&archive)?;
+        publishable(&opened_to)?;
+        let files = [Some((archive.clone(), file)), compressed.then(|| (opened_to.clone(), payload))];
+        let unknown = files.into_iter().flatten().filter(|(file, _)| !(self.is_known)(&file.sha256));
+        Ok(Fetched {
+            new_files: unknown.map(|(file, staged)| CheckedFile::new(file, staged.into_temp_path())).collect(),
+            file: ReleasedFile { archive, payload: opened_to },
+            inner_version: version,
+            validator: None,
+        })
+    }
 }
 
-fn publishable(file: &FileRef) -> Result<(), SyncError> {
+pub(super) fn publishable(file: &FileRef) -> Result<(), SyncError> {
     file.target_name().map(|_| ()).map_err(SyncError::Name)
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use bundles::index::Reading;
 use bundles::release::{FileRef, ReleasedComponent, Source};
 
 /// A file in staging whose bytes were hashed and checked. Deleted when dropped, unless a store took it.
@@ -53,7 +54,7 @@ impl CheckedFile {
     }
 }
 
-/// Everything that the index names, arrived whole and checked.
+/// Everything that the index names, or that the vendor's zip holds, arrived whole and checked.
 #[derive(Debug)]
 pub struct CheckedFeed {
     /// Where it came from.
@@ -62,6 +63,10 @@ pub struct CheckedFeed {
     pub components: Vec<ReleasedComponent>,
     /// The index as upstream sent it.
     pub index: Option<FileRef>,
+    /// The vendor's own zip, where it was fetched or imported.
+    pub offline_zip: Option<FileRef>,
+    /// How far the index was understood; `None` where there is none.
+    pub reading: Option<Reading>,
     /// Files that are not in the store yet.
     pub new_files: Vec<CheckedFile>,
     /// What to send as conditions next time.

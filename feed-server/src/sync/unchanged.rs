@@ -26,10 +26,14 @@ fn askable<'a>(run: &Run<'a>, archive: &FileRef) -> Option<&'a Validator> {
 }
 
 /// Whether upstream says of every known archive that it is what it was. An index that has not changed does not show
-/// that by itself: names carry no version, so the same index may name changed archives.
+/// that by itself: names carry no version, so the same index may name changed archives. The vendor's zip is asked for
+/// apart: it may be another one while all of these stay.
 pub(super) async fn archives_are(run: &Run<'_>) -> Result<bool, SyncError> {
+    let apart = [Some(run.vendor.index_url()), run.vendor.offline_zip_url()];
+    let zip = run.known.newest.as_ref().and_then(|newest| newest.offline_zip.as_ref());
     for known in &run.known.validators {
-        if known.url == run.vendor.index_url().as_str() {
+        // A zip that is no longer configured is not asked for either.
+        if apart.iter().flatten().any(|url| known.url == url.as_str()) || zip == Some(&known.archive) {
             continue;
         }
         let Ok(url) = Url::parse(&known.url) else { return Ok(false) };

@@ -1,27 +1,43 @@
 //! Which version a component has.
 
 use bundles::{Component, Digest, Version};
+use serde::Serialize;
 
 /// What its files say of a component's version.
-pub(super) struct FileVersion<'a> {
+pub(crate) struct FileVersion<'a> {
     /// By the index.
-    pub(super) index: Option<&'a Version>,
+    pub(crate) index: Option<&'a Version>,
     /// Found inside.
-    pub(super) inner: Option<&'a Version>,
-    /// Of the payload.
-    pub(super) payload: Digest,
+    pub(crate) inner: Option<&'a Version>,
+    /// Of the payload; `None` where nobody has looked at it.
+    pub(crate) payload: Option<Digest>,
+}
+
+/// Where a component's version comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum VersionFrom {
+    /// The index gives it.
+    Index,
+    /// It stands inside of the archive.
+    Inside,
+    /// Neither: the content's digest stands in.
+    Digest,
 }
 
 /// The index's word, else what stands inside, else a digest of the content: the payload's, or for several files that of
-/// their payloads' digests, sorted, one after the other.
+/// their payloads' digests, sorted, one after the other. `None` where that cannot be known yet.
 ///
 /// Files of one component may differ (`osgroups` and `osgroupsV2` are of different makes): then the highest stands for
 /// the component, since that is what moves when any of them is brought up to date, and a log line says so.
-pub(super) fn of_component(component: &Component, files: &[FileVersion<'_>]) -> Version {
+pub(crate) fn of_component(component: &Component, files: &[FileVersion<'_>]) -> Option<(Version, VersionFrom)> {
     let by_index = highest(component, files.iter().filter_map(|file| file.index));
-    by_index
-        .or_else(|| highest(component, files.iter().filter_map(|file| file.inner)))
-        .unwrap_or_else(|| Version::Digest(of_content(files)))
+    if let Some(version) = by_index {
+        return Some((version, VersionFrom::Index));
+    }
+    let payloads: Vec<Digest> = files.iter().map(|file| file.payload).collect::<Option<_>>()?;
+    let inside = highest(component, files.iter().filter_map(|file| file.inner)).map(|v| (v, VersionFrom::Inside));
+    Some(inside.unwrap_or_else(|| (Version::Digest(of_content(payloads)), VersionFrom::Digest)))
 }
 
 fn highest<'a>(component: &Component, versions: impl Iterator<Item = &'a Version>) -> Option<Version> {
@@ -38,8 +54,7 @@ fn highest<'a>(component: &Component, versions: impl Iterator<Item = &'a Version
     Some(highest.unwrap_or(first).clone())
 }
 
-fn of_content(files: &[FileVersion<'_>]) -> Digest {
-    let mut digests: Vec<Digest> = files.iter().map(|file| file.payload).collect();
+fn of_content(mut digests: Vec<Digest>) -> Digest {
     digests.sort_unstable();
     digests.dedup();
     match digests.as_slice() {
@@ -64,9 +79,9 @@ mod tests {
     fn of(files: &[(Option<&Version>, Option<&Version>, &[u8])]) -> Version {
         let files: Vec<_> = files
             .iter()
-            .map(|(index, inner, bytes)| FileVersion { index: *index, inner: *inner, payload: Digest::of(bytes) })
+            .map(|(index, inner, bytes)| FileVersion { index: *index, inner: *inner, payload: Some(Digest::of(bytes)) })
             .collect();
-        of_component(&Component::SupportedOs, &files)
+        of_component(&Component::SupportedOs, &files).unwrap().0
     }
 
     #[test]

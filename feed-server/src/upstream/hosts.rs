@@ -6,16 +6,16 @@ use url::Url;
 
 use super::UpstreamError;
 
-/// The index's own host and those of `[upstream] allowed_hosts`, by https alone. Ports are not told apart: whoever
+/// The hosts of the index and of the vendor's zip, and those of `[upstream] allowed_hosts`, by https alone. Ports are not told apart: whoever
 /// controls a host's TLS key controls its ports.
 #[derive(Debug, Clone)]
 pub struct Hosts(BTreeSet<String>);
 
 impl Hosts {
-    /// The index's host, and others as URLs write them.
-    #[must_use]
-    pub fn new(index: &Url, others: &[String]) -> Self {
-        Self(index.host_str().map(str::to_owned).into_iter().chain(others.iter().cloned()).collect())
+    /// The hosts of what is configured by its URL, and others as URLs write them.
+    pub fn new<'u>(configured: impl IntoIterator<Item = &'u Url>, others: impl IntoIterator<Item = String>) -> Self {
+        let own = configured.into_iter().filter_map(Url::host_str).map(str::to_owned);
+        Self(own.chain(others).collect())
     }
 
     /// Whether a URL may be asked for.

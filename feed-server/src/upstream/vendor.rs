@@ -1,50 +1,54 @@
 //! The vendor's feed over HTTPS.
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bundles::index::Patterns;
-use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimeParser;
-use reqwest::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED, RETRY_AFTER,
-};
-use reqwest::{Client, Response, StatusCode, redirect};
+use hyper::header::{HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use hyper::{Method, StatusCode};
 use url::Url;
 
-use super::body::Body;
-use super::error::RefusedRedirect;
+use super::body::{Body, Encoding, Pace};
+use super::dial::Dialer;
+use super::exchange::{Answered, Exchange};
+use super::head::{Head, refusal};
 use super::hosts::shown;
-use super::{Content, Hosts, UpstreamError};
+use super::proxy::{Environment, Proxies};
+use super::watch::{NoWatch, Watch};
+use super::{Content, Hosts, UpstreamError, anchors};
 use crate::{clock, config};
-
-/// A login page that redirects to itself must end; sensible moves take one or two.
-const MAX_REDIRECTS: usize = 5;
-
-/// A header that is kept and sent back: longer ones are no validators but an attack on the store.
-const MAX_VALIDATOR: usize = 512;
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// TCP and TLS. Ten seconds is three lost SYNs.
+    /// DNS, and then TCP, to each address. Ten seconds is three lost SYNs.
     pub connect: Duration,
-    /// From the request to the headers, redirects included.
+    /// A TLS handshake, with the proxy or the host.
+    pub tls: Duration,
+    /// From CONNECT to the proxy's answer: it resolves and connects meanwhile, with patience of its own.
+    pub tunnel: Duration,
+    /// From the request to the headers.
     pub first_byte: Duration,
     /// Between two pieces of a body.
     pub stall: Duration,
     /// How long a body may be slow before its rate is looked at.
     pub grace: Duration,
+    /// Before the rest of a body that broke off is asked for; twice as long each time. Of half a second it is 15 s in
+    /// all: a server may restart meanwhile.
+    pub resume: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(10),
-            first_byte: Duration::from_secs(60),
-            stall: Duration::from_secs(30),
-            grace: Duration::from_mins(1),
+            connect: clock::patience(Duration::from_secs(10)),
+            tls: clock::patience(Duration::from_secs(10)),
+            tunnel: clock::patience(Duration::from_secs(30)),
+            first_byte: clock::patience(Duration::from_secs(60)),
+            stall: clock::patience(Duration::from_secs(30)),
+            grace: clock::patience(Duration::from_mins(1)),
+            resume: Duration::from_millis(500),
         }
     }
 }
@@ -70,15 +74,38 @@ pub enum Answer {
     Content(Box<Content>),
 }
 
-/// The vendor's hosts, and how they are trusted.
-#[derive(Debug)]
+/// How a [`Vendor`] goes about it.
+#[derive(Clone)]
+pub struct Setup {
+    /// Its patience.
+    pub timeouts: Timeouts,
+    /// Where `HTTPS_PROXY`, `NO_PROXY` and `CREDENTIALS_DIRECTORY` are looked up.
+    pub environment: Environment,
+    /// Who is told of each step.
+    pub watch: Arc<dyn Watch>,
+}
+
+impl Default for Setup {
+    /// Everyday patience, the process's environment, and nobody watches.
+    fn default() -> Self {
+        Self { timeouts: Timeouts::default(), environment: Environment::of_process(), watch: Arc::new(NoWatch) }
+    }
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup").field("timeouts", &self.timeouts).finish_non_exhaustive()
+    }
+}
+
+/// The vendor's hosts, and how they are trusted. Clones share their connections.
+#[derive(Debug, Clone)]
 pub struct Vendor {
-    client: Client,
+    pub(super) exchange: Arc<Exchange>,
+    patterns: Arc<Patterns>,
     index: Url,
-    hosts: Arc<Hosts>,
-    patterns: Patterns,
-    verifier: Arc<certs::PinnedVerifier>,
-    timeouts: Timeouts,
+    sources: Arc<[Url]>,
+    offline_zip: Option<Url>,
 }
 
 impl Vendor {
@@ -87,38 +114,47 @@ impl Vendor {
     /// # Errors
     /// Anchors or patterns of the configuration cannot be used.
     pub fn new(config: &config::Upstream, user_agent: &str) -> Result<Self, UpstreamError> {
-        Self::with_timeouts(config, user_agent, Timeouts::default())
+        Self::open(config, user_agent, Setup::default())
     }
 
-    /// The same, with other patience.
+    /// The same, with everything said.
     ///
     /// # Errors
     /// As [`Vendor::new`].
-    pub fn with_timeouts(
-        config: &config::Upstream,
-        user_agent: &str,
-        timeouts: Timeouts,
-    ) -> Result<Self, UpstreamError> {
+    pub fn open(config: &config::Upstream, user_agent: &str, setup: Setup) -> Result<Self, UpstreamError> {
         let patterns = Patterns::with_overrides(config.components.clone()).map_err(UpstreamError::Patterns)?;
-        let anchors = certs::Anchors::load(&config.trust_anchors, &config.base_dir).map_err(UpstreamError::Anchors)?;
-        let verifier = certs::PinnedVerifier::new(anchors).map_err(UpstreamError::Verifier)?;
-        let hosts = Arc::new(Hosts::new(&config.url, &config.allowed_hosts));
-        hosts.allow(&config.url)?;
-        // Digests are of upstream's own bytes, so nothing is decompressed on the way and nothing else is asked for.
-        let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
-        let client = Client::builder()
-            .tls_backend_preconfigured(certs::client_config(Arc::clone(&verifier)))
-            .https_only(true)
-            .user_agent(user_agent)
-            .default_headers(headers)
-            .referer(false)
-            .redirect(redirects(Arc::clone(&hosts)))
-            .connect_timeout(timeouts.connect)
-            // The environment's proxies are not asked for: only those of a configuration would be.
-            .no_proxy()
-            .build()
-            .map_err(UpstreamError::Client)?;
-        Ok(Self { client, index: config.url.clone(), hosts, patterns, verifier, timeouts })
+        let (anchors, of_hosts) = anchors::load(config)?;
+        let verifier = certs::PinnedVerifier::with_hosts(anchors, of_hosts).map_err(UpstreamError::Verifier)?;
+        let proxies = Proxies::resolve(config, &setup.environment).map_err(UpstreamError::Proxy)?;
+        let sources: Arc<[Url]> = std::iter::once(&config.url).chain(&config.fallback_urls).cloned().collect();
+        let offline_zip = config.offline_zip_url.clone();
+        let own = || sources.iter().chain(&offline_zip);
+        let hosts = Hosts::new(own(), config.allowed_hosts.iter().map(|allowed| allowed.host.clone()));
+        for url in own() {
+            hosts.allow(url)?;
+        }
+        let user_agent = HeaderValue::from_str(user_agent).map_err(UpstreamError::UserAgent)?;
+        let dialer = Dialer::new(setup, verifier, proxies, user_agent);
+        let exchange = Arc::new(Exchange::new(dialer, hosts));
+        Ok(Self { exchange, patterns: Arc::new(patterns), index: config.url.clone(), sources, offline_zip })
+    }
+
+    /// The same client, by which the vendor's own zip is not fetched.
+    #[must_use]
+    pub fn without_offline_zip(&self) -> Self {
+        Self { offline_zip: None, ..self.clone() }
+    }
+
+    /// The same client for an index at another URL: one of [`Vendor::sources`], or one on an allowed host.
+    #[must_use]
+    pub fn at(&self, index: Url) -> Self {
+        Self { index, ..self.clone() }
+    }
+
+    /// Where the index may be, in the order in which to ask: `url`, then `fallback_urls`.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Url> {
+        self.sources.to_vec()
     }
 
     /// The index's URL.
@@ -127,10 +163,27 @@ impl Vendor {
         &self.index
     }
 
+    /// Where the vendor's own zip is, where it is to be fetched.
+    #[must_use]
+    pub fn offline_zip_url(&self) -> Option<&Url> {
+        self.offline_zip.as_ref()
+    }
+
     /// Which hosts may be asked.
     #[must_use]
     pub fn hosts(&self) -> &Hosts {
-        &self.hosts
+        &self.exchange.hosts
+    }
+
+    /// Through which proxy hosts are reached.
+    #[must_use]
+    pub fn proxies(&self) -> &Proxies {
+        &self.exchange.dialer.proxies
+    }
+
+    /// From here on the proxy is left alone: what can be reached through it alone fails as after a 407, unasked.
+    pub async fn ask_no_proxy(&self) {
+        self.exchange.dialer.ask_no_proxy().await;
     }
 
     /// Which component an entry is.
@@ -142,7 +195,7 @@ impl Vendor {
     /// The verifier, which remembers the chains that hosts presented.
     #[must_use]
     pub fn verifier(&self) -> &Arc<certs::PinnedVerifier> {
-        &self.verifier
+        &self.exchange.dialer.verifier
     }
 
     /// Asks for a URL; for its content only if it is no longer what `condition` stands for. At most `limit` bytes are
@@ -157,85 +210,54 @@ impl Vendor {
         limit: u64,
         setting: &'static str,
     ) -> Result<Answer, UpstreamError> {
-        self.hosts.allow(url)?;
         let conditions = condition.map(conditions).unwrap_or_default();
-        let is_conditional = !conditions.is_empty();
-        let request = self.client.get(url.clone()).headers(conditions);
-        let host = url.host_str().unwrap_or_default().to_owned();
-        let response = tokio::time::timeout(self.timeouts.first_byte, request.send())
-            .await
-            .map_err(|_| UpstreamError::Timeout { host: host.clone(), act: "answer", limit: self.timeouts.first_byte })?
-            .map_err(|error| UpstreamError::of_request(&error, url, self.timeouts.connect))?;
-        let clock_offset = clock_offset(response.headers());
+        let answered = self.exchange.follow(Method::GET, url, &conditions).await?;
+        let Answered { response, connection, url: answered_at, .. } = answered;
+        let head = Head::of(response.headers());
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_MODIFIED if is_conditional => return Ok(Answer::NotModified { clock_offset }),
-            status => return Err(refusal(shown(url), status, response.headers())),
+            StatusCode::NOT_MODIFIED if !conditions.is_empty() => {
+                self.exchange.drain(response, connection).await;
+                return Ok(Answer::NotModified { clock_offset: head.clock_offset });
+            }
+            status => {
+                let refused = refusal(shown(&answered_at), status, response.headers());
+                // Whoever asks for one after the other until there is no more goes on over the same connection.
+                if status == StatusCode::NOT_FOUND {
+                    self.exchange.drain(response, connection).await;
+                }
+                return Err(refused);
+            }
         }
-        let validator = |name| header(&response, name).filter(|value| value.len() <= MAX_VALIDATOR);
-        let (etag, last_modified) = (validator(ETAG), validator(LAST_MODIFIED));
-        let length = header(&response, CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        let url = response.url().clone();
         let body = Body {
-            response,
-            url: shown(&url),
-            host,
+            url: shown(&answered_at),
+            host: connection.shown(),
+            incoming: response.into_body(),
+            connection: Some(connection),
+            exchange: Arc::clone(&self.exchange),
             received: 0,
             limit,
             setting,
-            stall: self.timeouts.stall,
-            grace: self.timeouts.grace,
-            started: Instant::now(),
+            pace: Pace::new(),
+            resumes: 0,
+            farthest: 0,
         };
-        if length.is_some_and(|length| length > limit) {
-            return Err(body.too_large(length));
-        }
-        Ok(Answer::Content(Box::new(Content { url, etag, last_modified, length, clock_offset, body })))
+        let content = Content {
+            encoding: Encoding::of(head.encoding.as_deref(), [url, &answered_at]),
+            url: answered_at,
+            etag: head.etag,
+            last_modified: head.last_modified,
+            length: head.length,
+            clock_offset: head.clock_offset,
+            body,
+        };
+        content.within_limit()?;
+        Ok(Answer::Content(Box::new(content)))
     }
-}
-
-fn redirects(hosts: Arc<Hosts>) -> redirect::Policy {
-    redirect::Policy::custom(move |attempt| {
-        let refused = if attempt.previous().len() > MAX_REDIRECTS {
-            Err(UpstreamError::Redirects { url: shown(attempt.url()) })
-        } else {
-            hosts.allow(attempt.url())
-        };
-        match refused {
-            Ok(()) => attempt.follow(),
-            Err(error) => attempt.error(RefusedRedirect(Mutex::new(Some(error)))),
-        }
-    })
 }
 
 fn conditions(condition: Condition<'_>) -> HeaderMap {
     let pairs = [(IF_NONE_MATCH, condition.etag), (IF_MODIFIED_SINCE, condition.last_modified)];
     // What is not a header value did not come from one.
     pairs.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::from_str(value?).ok()?))).collect()
-}
-
-fn header(response: &Response, name: HeaderName) -> Option<String> {
-    response.headers().get(name)?.to_str().ok().map(str::to_owned)
-}
-
-fn clock_offset(headers: &HeaderMap) -> Option<i64> {
-    let date = parse_date(headers.get(DATE)?.to_str().ok()?)?;
-    date.as_second().checked_sub(clock::now().as_second())
-}
-
-/// The one form of dates that servers write today (RFC 9110, section 5.6.7).
-pub(super) fn parse_date(text: &str) -> Option<Timestamp> {
-    // RFC 2822's dates, but with a zone by name, which that parser takes for -0000.
-    DateTimeParser::new().parse_timestamp(text).ok()
-}
-
-fn refusal(url: String, status: StatusCode, headers: &HeaderMap) -> UpstreamError {
-    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    let retry_after = seconds.map(Duration::from_secs);
-    let asks_to_wait = status == StatusCode::FORBIDDEN && retry_after.is_some();
-    if status == StatusCode::TOO_MANY_REQUESTS || asks_to_wait {
-        UpstreamError::RateLimited { url, status, retry_after }
-    } else {
-        UpstreamError::Status { url, status }
-    }
 }

@@ -41,6 +41,29 @@ async fn ask(site: &Site, method: &Method, path: &str, authorization: Option<&st
 }
 
 #[tokio::test]
+async fn whatever_the_description_refers_to_is_described() {
+    let site = Site::serving(NO_FETCHING);
+    let text = plain().get(site.url("/api/v1/openapi.json")).send().await.unwrap().text().await.unwrap();
+    let description: Value = serde_json::from_str(&text).unwrap();
+    let mut open = vec![&description];
+    let mut references = 0;
+    while let Some(value) = open.pop() {
+        if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
+            references += 1;
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(description.pointer(pointer).is_some(), "{reference} leads nowhere");
+        }
+        open.extend(value.as_object().into_iter().flat_map(|object| object.values()));
+        open.extend(value.as_array().into_iter().flatten());
+    }
+    assert!(references > 20, "{references}");
+    let run = description.pointer("/components/schemas/RunDetails").unwrap().to_string();
+    assert!(run.contains("chains") && run.contains("RunView"), "{run}");
+    let status = description.pointer("/components/schemas/StatusView/properties").unwrap();
+    assert!(status["warnings"].is_object() && status["upstream_chain"].is_object(), "{status}");
+}
+
+#[tokio::test]
 async fn no_route_opens_without_its_token() {
     let site = Site::serving(NO_FETCHING);
     let headend = site.prints(&["headend", "add", "h"]);

@@ -51,6 +51,35 @@ fn check_config_opens_the_files_that_it_names() {
 }
 
 #[test]
+fn check_config_reads_the_proxys_password_and_says_nothing_of_it() {
+    let keys = "url = \"http://proxy.example:3128\"\nusername = \"feed\"\npassword_file = \"password\"\n";
+    let site = Site::new(&format!("{NO_FETCHING}[upstream.proxy]\n{keys}"));
+    let (code, error) = site.fails(&["check-config"]);
+    assert!(code == 2 && error.contains("password_file") && error.contains("cannot be opened"), "{error}");
+    let file = site.path().join("password");
+    std::fs::write(&file, "hunter2\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, error) = site.fails(&["check-config"]);
+    assert!(code == 2 && error.contains("chmod 0400"), "{error}");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).unwrap();
+    let output = site.run(&["check-config", "-vv"]);
+    assert!(output.status.success());
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("is good") && !said.contains("hunter2") && !said.contains("ZmVlZDpodW50ZXIy"), "{said}");
+}
+
+#[test]
+fn check_config_names_the_variable_that_is_no_proxy_and_not_what_is_in_it() {
+    let site = Site::new(NO_FETCHING);
+    let mut command = site.bare(&["check-config", "-vv", "--config"]);
+    let output =
+        command.arg(site.config()).env("HTTPS_PROXY", "socks5://feed:hunter2@proxy.example:1080").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("HTTPS_PROXY names a SOCKS proxy") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
 fn errors_are_json_where_asked_for() {
     let site = Site::new(NO_FETCHING);
     let (code, error) = site.fails(&["sync", "--json"]);
@@ -114,10 +143,11 @@ fn only_serve_and_sync_make_a_mirror() {
         files
     };
     let before = everything();
-    let verbs: [&[&str]; 12] = [
+    let verbs: [&[&str]; 13] = [
         &["status"],
         &["release", "list"],
         &["release", "show", "1"],
+        &["bundle", "build", "--out", "zips"],
         &["bundle", "build", "--ise", "--out", "zips"],
         &["headend", "add", "one"],
         &["headend", "add", "one", "--token-file", "token"],

@@ -3,5 +3,8 @@
 
 mod api;
 mod cli;
+mod doctor;
+mod imports;
 mod listening;
+mod relay;
 mod running;

@@ -48,7 +48,13 @@ impl Site {
     }
 
     pub(crate) fn serve(&mut self) {
+        self.serve_with(&[]);
+    }
+
+    /// With variables of its environment.
+    pub(crate) fn serve_with(&mut self, environment: &[(&str, &str)]) {
         let mut command = self.command(&["serve"]);
+        command.envs(environment.iter().copied());
         let mut server = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -95,12 +101,27 @@ impl Site {
         command.args(arguments);
         command.env_remove("POSTURE_FEED_SERVER_CONFIG").env_remove("POSTURE_FEED_SERVER_DATA");
         command.env_remove("RUST_LOG").env("HTTP_PROXY", "http://127.0.0.1:9").current_dir(self.path());
+        for variable in ["HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "CREDENTIALS_DIRECTORY"] {
+            command.env_remove(variable).env_remove(variable.to_ascii_lowercase());
+        }
         command
     }
 
     /// Runs a verb to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
+    }
+
+    /// The same, with variables of its environment.
+    #[allow(dead_code, reason = "not every test binary kills a verb")]
+    pub(crate) fn runs_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+        self.command(arguments).envs(environment.iter().copied()).output().unwrap()
+    }
+
+    /// Waits until the server has ended by itself.
+    #[allow(dead_code, reason = "not every test binary has it die")]
+    pub(crate) fn ends(&mut self) {
+        self.server.take().unwrap().wait().unwrap();
     }
 
     /// Begins a verb.

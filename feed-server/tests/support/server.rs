@@ -19,6 +19,8 @@ pub(crate) enum Reply {
     Raw(Vec<u8>),
     /// These bytes, then nothing until the client goes away.
     Stall(Vec<u8>),
+    /// One after the other, each request the next one; the last one for all that follow.
+    Each(Vec<Reply>),
     /// A header and then zeros until the client goes away.
     Endless(Vec<u8>),
 }
@@ -54,6 +56,7 @@ impl Request {
 struct Shared {
     replies: BTreeMap<String, Reply>,
     requests: Vec<Request>,
+    connections: usize,
     closing: bool,
 }
 
@@ -80,6 +83,7 @@ impl Server {
                     if shared.lock().unwrap().closing {
                         return;
                     }
+                    shared.lock().unwrap().connections += 1;
                     let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
                     // A client that goes away in the midst of an answer is no failure of the server's.
                     std::thread::spawn(move || stream.and_then(|stream| serve(stream, config, &shared)));
@@ -91,6 +95,11 @@ impl Server {
 
     pub(crate) fn put(&self, path: &str, reply: Reply) {
         self.shared.lock().unwrap().replies.insert(path.to_owned(), reply);
+    }
+
+    /// How often somebody connected.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.lock().unwrap().connections
     }
 
     /// What was asked since the last call.
@@ -123,13 +132,19 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, shared: &Mutex<Shared>) -
                 line => lines.push(line.to_owned()),
             }
         }
+        let is_head = lines[0].starts_with("HEAD ");
         let path = lines[0].split(' ').nth(1).unwrap_or_default().to_owned();
         let request = Request { path: path.clone(), headers: lines.split_off(1) };
         let condition = request.header("if-none-match").map(str::to_owned);
         let reply = {
             let mut shared = shared.lock().unwrap();
             shared.requests.push(request);
-            shared.replies.get(&path).cloned().unwrap_or_else(|| Reply::status("404 Not Found"))
+            match shared.replies.get_mut(&path) {
+                Some(Reply::Each(replies)) if replies.len() > 1 => replies.remove(0),
+                Some(Reply::Each(replies)) => replies[0].clone(),
+                Some(reply) => reply.clone(),
+                None => Reply::status("404 Not Found"),
+            }
         };
         let stream = stream.get_mut();
         match reply {
@@ -140,7 +155,7 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, shared: &Mutex<Shared>) -
                     write!(stream, "HTTP/1.1 304 Not Modified\r\n{date}{etag_line}\r\n")?;
                 } else {
                     write!(stream, "HTTP/1.1 200 OK\r\n{date}{etag_line}Content-Length: {}\r\n\r\n", bytes.len())?;
-                    stream.write_all(&bytes)?;
+                    stream.write_all(if is_head { b"" } else { &bytes })?;
                 }
                 stream.flush()?;
             }
@@ -155,6 +170,7 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, shared: &Mutex<Shared>) -
                 std::io::copy(stream, &mut std::io::sink())?;
                 return Ok(());
             }
+            Reply::Each(_) => unreachable!("it is taken apart above"),
             Reply::Endless(bytes) => {
                 stream.write_all(&bytes)?;
                 loop {

@@ -9,7 +9,8 @@ use feed_server::config;
 use feed_server::store::Store;
 use feed_server::store::records::ReleaseRecord;
 use feed_server::sync::{CheckedFeed, Known, Looked, NoProgress, SyncError, look};
-use feed_server::upstream::{Timeouts, Vendor};
+use feed_server::upstream::proxy::Environment;
+use feed_server::upstream::{Setup, Timeouts, UpstreamError, Vendor};
 use tempfile::TempDir;
 
 use super::archives::{chart, conditions};
@@ -92,14 +93,20 @@ impl World {
         }
     }
 
+    /// A client as configured, in an environment in which nothing is set.
+    pub(crate) fn vendor(&self) -> Result<Vendor, UpstreamError> {
+        let setup = Setup { timeouts: self.timeouts, environment: Environment::empty(), ..Setup::default() };
+        Vendor::open(&self.config, "posture-feed/test", setup)
+    }
+
     pub(crate) async fn look(&self) -> Result<Looked, SyncError> {
-        let vendor = Vendor::with_timeouts(&self.config, "posture-feed/test", self.timeouts)?;
+        let vendor = self.vendor()?;
         look(&vendor, self.known(), &self.store.staging, &self.limits, &NoProgress).await
     }
 
     pub(crate) async fn feed(&self) -> CheckedFeed {
         match self.look().await.unwrap() {
-            Looked::Feed(feed) => feed,
+            Looked::Feed(feed) => *feed,
             Looked::Unchanged { .. } => panic!("nothing was new"),
         }
     }
@@ -114,7 +121,7 @@ impl World {
             source: feed.source,
             components: feed.components,
             index: feed.index,
-            offline_zip: None,
+            offline_zip: feed.offline_zip,
         };
         for file in feed.new_files {
             self.store.blobs.adopt(file).unwrap();
@@ -122,7 +129,8 @@ impl World {
         for file in manifest.files() {
             assert!(self.store.blobs.contains(&file.sha256).unwrap(), "{} was named and not brought", file.name);
         }
-        let batch = self.store.release_batch(&ReleaseRecord { manifest }, &feed.validators).unwrap();
+        let batch =
+            self.store.release_batch(&ReleaseRecord { manifest, signed: None, taken: None }, &feed.validators).unwrap();
         self.store.commit(batch).unwrap();
         self.server.requests();
     }

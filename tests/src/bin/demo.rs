@@ -23,6 +23,9 @@ struct Arguments {
     /// How often upstream moves after that, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=86_400))]
     every: u64,
+    /// How upstream's index is written: attributes, elements, upper-case, cdata, mixed, no-versions or listed
+    #[arg(long, value_name = "DIALECT", default_value = Dialect::Attributes.as_str())]
+    dialect: Dialect,
 }
 
 #[tokio::main]
@@ -46,7 +49,7 @@ async fn main() -> ExitCode {
 
 async fn show(arguments: &Arguments) -> Result<()> {
     println!("Building feed-server and feed-client …");
-    let options = bundles::fake::Options { dialect: Dialect::Attributes, ..shared::realistic() };
+    let options = bundles::fake::Options { dialect: arguments.dialect, ..shared::realistic() };
     let upstream = LabUpstream::builder().options(options);
     let world = World::builder().upstream(upstream).headends(2).on_schedule().stopped().build().await?;
     let mut demo = Demo { world, headends: Vec::new() };

@@ -13,9 +13,9 @@ use tests::lab::{Fault, LabUpstream};
 /// Plays the vendor's posture feed on this machine, over TLS 1.2 with a chain of the vendor's shape.
 ///
 /// It serves /web/secure/spa/posture-update.xml and the archives beside it: a fake feed at the
-/// versions of Update Information ("before", then "after"), or the files of a directory. The root
-/// certificate is made afresh at each start; write it with --write-ca, and name the file in the
-/// mirror's trust_anchors:
+/// versions of Update Information ("before", then "after"), the files of a directory, or a capture.
+/// The root certificate is made afresh at each start; write it with --write-ca, and name the file in
+/// the mirror's trust_anchors:
 ///
 ///     cargo run -p tests --bin lab-upstream -- --write-ca /tmp/lab-ca.pem --control 127.0.0.1:8444
 ///
@@ -37,9 +37,13 @@ struct Arguments {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["dialect", "edition", "rows", "no_real_charts"])]
     directory: Option<PathBuf>,
 
-    /// How the index is written.
-    #[arg(long, value_enum, default_value_t = DialectName::Attributes)]
-    dialect: DialectName,
+    /// Replay this capture (`feed-server capture`) instead of a fake feed, at the paths at which it was captured.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["directory", "dialect", "edition", "rows", "no_real_charts"])]
+    capture: Option<PathBuf>,
+
+    /// How the index is written: attributes, elements, upper-case, cdata, mixed, no-versions or listed.
+    #[arg(long, value_name = "DIALECT", default_value = Dialect::Attributes.as_str())]
+    dialect: Dialect,
 
     /// Which edition of the fake feed comes first; the control endpoint's /publish-next moves on.
     #[arg(long, value_enum, default_value_t = EditionName::Before)]
@@ -61,14 +65,6 @@ struct Arguments {
     /// Open the control endpoint (plain HTTP) there; see below.
     #[arg(long, value_name = "ADDRESS")]
     control: Option<SocketAddr>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum DialectName {
-    /// Entries with attributes and absolute URLs.
-    Attributes,
-    /// Entries with child elements and relative names.
-    Elements,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -142,6 +138,9 @@ fn start(arguments: &Arguments) -> Result<LabUpstream> {
     if let Some(control) = arguments.control {
         builder = builder.control(control);
     }
+    if let Some(capture) = &arguments.capture {
+        return builder.capture(capture).start();
+    }
     if let Some(directory) = &arguments.directory {
         let directory = std::fs::canonicalize(directory).with_context(|| directory.display().to_string())?;
         return builder.directory(directory).start();
@@ -155,10 +154,7 @@ fn start(arguments: &Arguments) -> Result<LabUpstream> {
 
 fn options(arguments: &Arguments) -> Options {
     let mut options = if arguments.no_real_charts { Options::default() } else { tests::shared::realistic() };
-    options.dialect = match arguments.dialect {
-        DialectName::Attributes => Dialect::Attributes,
-        DialectName::Elements => Dialect::Elements,
-    };
+    options.dialect = arguments.dialect;
     if let Some(rows) = arguments.rows {
         options.rows = rows;
     }

@@ -23,6 +23,10 @@ const PIECE: u64 = 64 << 10;
 const SLOW_PIECE: u64 = 4 << 10;
 const SLOW_PAUSE: Duration = Duration::from_millis(100);
 
+/// [`super::Fault::Trickle`].
+const TRICKLE_PIECE: u64 = 1;
+const TRICKLE_PAUSE: Duration = Duration::from_secs(1);
+
 /// Between the last byte before a cut and the cut: hyper throws away what it has not flushed when a body fails, and
 /// flushes when a body has nothing to give. Without it, most cuts would be after 0 bytes.
 const LAST_FLUSH: Duration = Duration::from_millis(20);
@@ -54,8 +58,23 @@ pub(super) struct Delivery {
     pub(super) cut_at: Option<u64>,
     /// Wait before this byte.
     pub(super) hold: Option<(u64, Hold)>,
-    /// Crawl.
-    pub(super) slow: bool,
+    /// How fast.
+    pub(super) pace: Pace,
+}
+
+/// How fast a body goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Pace {
+    /// As fast as it is taken.
+    #[default]
+    Full,
+    /// So many bytes, then a pause.
+    Pieces(u64, Duration),
+}
+
+impl Pace {
+    pub(super) const SLOW: Self = Self::Pieces(SLOW_PIECE, SLOW_PAUSE);
+    pub(super) const TRICKLE: Self = Self::Pieces(TRICKLE_PIECE, TRICKLE_PAUSE);
 }
 
 /// What a body waits for.
@@ -96,7 +115,10 @@ async fn send(
 ) -> io::Result<()> {
     let mut reader = Reader::open(source, start).await?;
     let mut position = start;
-    let mut pause = tokio::time::interval(SLOW_PAUSE);
+    let (most, mut pause) = match delivery.pace {
+        Pace::Full => (PIECE, None),
+        Pace::Pieces(most, pause) => (most, Some(tokio::time::interval(pause))),
+    };
     while position < end {
         if delivery.hold.as_ref().is_some_and(|(at, _)| position >= *at) {
             match delivery.hold.take() {
@@ -110,13 +132,12 @@ async fn send(
             tokio::time::sleep(LAST_FLUSH).await;
             return Err(io::Error::other("the lab cuts this connection"));
         }
-        if delivery.slow {
+        if let Some(pause) = &mut pause {
             pause.tick().await;
         }
         let stops = [Some(end), delivery.cut_at, delivery.hold.as_ref().map(|(at, _)| *at)];
         let stop = stops.into_iter().flatten().filter(|stop| *stop > position).min().unwrap_or(end);
-        let piece =
-            reader.read(position, (stop - position).min(if delivery.slow { SLOW_PIECE } else { PIECE })).await?;
+        let piece = reader.read(position, (stop - position).min(most)).await?;
         position += piece.len() as u64;
         if pieces.send(Ok(piece)).await.is_err() {
             return Ok(());

@@ -79,8 +79,12 @@ fn obey(request: &Request<Incoming>, state: &State) -> Result<(StatusCode, Value
 
 /// What is served and what is broken now.
 fn status(state: &State) -> Value {
-    let index = format!("{}{}", state.bound().base, super::INDEX);
     let inner = state.inner();
+    let base = &state.bound().base;
+    let index = match &inner.content {
+        Content::Captured(captured) => base.join(captured.index()).map(String::from).unwrap_or_default(),
+        Content::Fake(_) | Content::Directory(_) => format!("{base}{}", super::INDEX),
+    };
     let faults: Vec<&str> = inner.faults.iter().map(|(_, fault)| fault.name()).collect();
     match &inner.content {
         Content::Fake(content) => {
@@ -91,6 +95,9 @@ fn status(state: &State) -> Value {
                 "edition": edition.number(),
                 "versions": edition.versions.iter().map(|(c, v)| (c.to_string(), json!(v))).collect::<Map<_, _>>(),
             })
+        }
+        Content::Captured(captured) => {
+            json!({ "index": index, "faults": faults, "capture": captured.source() })
         }
         Content::Directory(directory) => json!({ "index": index, "faults": faults, "directory": directory }),
     }

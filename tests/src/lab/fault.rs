@@ -55,8 +55,32 @@ faults! {
     RateLimited = "rate-limited" at Everything;
     /// 200 with an HTML page: a login page, or a proxy's block page.
     HtmlPage = "html-page" at Everything;
+    /// 302 to the same URL, for ever.
+    RedirectLoop = "redirect-loop" at Everything;
+    /// 302 to the same path over plain HTTP.
+    RedirectToHttp = "redirect-to-http" at Everything;
+    /// 302 to another host.
+    RedirectElsewhere = "redirect-elsewhere" at Everything;
     /// Half of the announced bytes, then the connection is cut.
     Truncated = "truncated" at Archives;
+    /// Half of the announced bytes, then a FIN, while it goes on listening.
+    HalfClosed = "half-closed" at Archives;
+    /// Half of the announced bytes, then a reset (RST), as firewalls send.
+    Reset = "reset" at Archives;
+    /// Half, then the connection is cut, once for each file: the rest is there for those who ask.
+    CutOnce = "cut-once" at Archives;
+    /// The same, but those who ask for the rest find another file by its tag.
+    ChangedMeanwhile = "changed-meanwhile" at Archives;
+    /// A tenth more announced than there is, and then the end of the connection.
+    LengthTooLong = "length-too-long" at Archives;
+    /// A tenth less announced than there is, and no more sent than that.
+    LengthTooShort = "length-too-short" at Archives;
+    /// No Content-Length: chunks until the last one.
+    Chunked = "chunked" at Everything;
+    /// Content-Encoding: gzip, though nobody asked for it.
+    GzipEncoded = "gzip-encoded" at Index;
+    /// One byte a second.
+    Trickle = "trickle" at Archives;
     /// One byte altered: the index's checksum no longer fits.
     WrongChecksum = "wrong-checksum" at Archives;
     /// Half of the bytes, then silence until the fault is taken away.
@@ -86,17 +110,27 @@ pub enum Target {
     Index,
     /// Whatever else is served.
     Archives,
-    /// Both.
+    /// `posture-offline.zip` alone.
+    OfflineZip,
+    /// All of it.
     Everything,
 }
 
+/// What a file is to an accident.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Struck {
+    Index,
+    OfflineZip,
+    Other,
+}
+
 impl Target {
-    /// Whether it takes in the index, or the other files.
-    #[must_use]
-    pub const fn covers(self, is_index: bool) -> bool {
+    /// Whether it takes in such a file.
+    pub(super) fn covers(self, file: Struck) -> bool {
         match self {
-            Self::Index => is_index,
-            Self::Archives => !is_index,
+            Self::Index => file == Struck::Index,
+            Self::Archives => file != Struck::Index,
+            Self::OfflineZip => file == Struck::OfflineZip,
             Self::Everything => true,
         }
     }
@@ -109,6 +143,7 @@ impl FromStr for Target {
         match name {
             "index" => Ok(Self::Index),
             "archives" => Ok(Self::Archives),
+            "offline-zip" => Ok(Self::OfflineZip),
             "everything" => Ok(Self::Everything),
             _ => Err(UnknownName { name: name.to_owned() }),
         }

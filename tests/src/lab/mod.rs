@@ -6,6 +6,7 @@
 
 mod answer;
 mod body;
+mod captured;
 mod control;
 mod fault;
 mod gate;
@@ -13,7 +14,7 @@ mod request;
 mod server;
 mod site;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -28,8 +29,9 @@ use url::Url;
 pub use fault::{Fault, Target, UnknownName};
 pub use gate::{Gate, NotReached};
 pub use request::LoggedRequest;
-pub use site::{DIRECTORY, INDEX};
+pub use site::{DIRECTORY, INDEX, OFFLINE_ZIP};
 
+use captured::Captured;
 use server::Command;
 use site::{Content, FakeContent};
 
@@ -62,6 +64,7 @@ pub struct LabBuilder {
     edition: Edition,
     options: Options,
     directory: Option<PathBuf>,
+    capture: Option<PathBuf>,
     control: Option<SocketAddr>,
 }
 
@@ -122,6 +125,14 @@ impl LabBuilder {
         self
     }
 
+    /// Serves the answers of a capture instead of a fake feed, at the paths at which they were captured. Absolute locators
+    /// of the captured host, and of captured archives elsewhere, are made to lead here; else nothing is changed.
+    #[must_use]
+    pub fn capture(mut self, capture: impl Into<PathBuf>) -> Self {
+        self.capture = Some(capture.into());
+        self
+    }
+
     /// Opens the control endpoint, plain HTTP, there.
     #[must_use]
     pub fn control(mut self, address: SocketAddr) -> Self {
@@ -139,9 +150,10 @@ impl LabBuilder {
             None => Chain::builder().loopback().build()?,
         };
         let tls = Arc::new(chain.server_config(self.versions)?);
-        let content = match self.directory {
-            Some(directory) => Content::Directory(directory),
-            None => Content::Fake(Box::new(FakeContent::new(self.edition, self.options))),
+        let content = match (self.directory, self.capture) {
+            (_, Some(capture)) => Content::Captured(Box::new(Captured::open(&capture)?)),
+            (Some(directory), None) => Content::Directory(directory),
+            (None, None) => Content::Fake(Box::new(FakeContent::new(self.edition, self.options))),
         };
         let (commands, inbox) = tokio::sync::mpsc::unbounded_channel();
         let state = Arc::new(State {
@@ -152,6 +164,7 @@ impl LabBuilder {
             inner: Mutex::new(Inner {
                 content,
                 faults: Vec::new(),
+                cut: HashSet::new(),
                 raw: HashMap::new(),
                 gates: Vec::new(),
                 log: Vec::new(),
@@ -200,6 +213,8 @@ struct Bound {
 struct Inner {
     content: Content,
     faults: Vec<(Target, Fault)>,
+    /// The paths whose one cut is done ([`Fault::CutOnce`], [`Fault::ChangedMeanwhile`]).
+    cut: HashSet<String>,
     raw: HashMap<String, Raw>,
     gates: Vec<Gate>,
     log: Vec<LoggedRequest>,
@@ -241,6 +256,7 @@ impl State {
             let mut inner = self.inner();
             let away = inner.faults.iter().any(|(_, fault)| *fault == Fault::Away);
             inner.faults.clear();
+            inner.cut.clear();
             away
         };
         self.mended.send_modify(|count| *count += 1);
@@ -264,6 +280,7 @@ impl LabUpstream {
             edition: Edition::before(),
             options: Options::default(),
             directory: None,
+            capture: None,
             control: None,
         }
     }
@@ -271,7 +288,11 @@ impl LabUpstream {
     /// The index's URL: what `[upstream] url` is to hold.
     #[must_use]
     pub fn url(&self) -> Url {
-        self.url_of(INDEX)
+        let captured = match &self.state.inner().content {
+            Content::Captured(captured) => Some(captured.index().to_owned()),
+            Content::Fake(_) | Content::Directory(_) => None,
+        };
+        self.url_of(captured.as_deref().unwrap_or(INDEX))
     }
 
     /// The URL of a file beside the index.
@@ -314,7 +335,7 @@ impl LabUpstream {
     pub fn feed(&self) -> Option<Feed> {
         match &self.state.inner().content {
             Content::Fake(content) => Some(content.feed().clone()),
-            Content::Directory(_) => None,
+            Content::Directory(_) | Content::Captured(_) => None,
         }
     }
 
@@ -323,22 +344,30 @@ impl LabUpstream {
     pub fn edition(&self) -> Option<Edition> {
         match &self.state.inner().content {
             Content::Fake(content) => Some(content.edition().clone()),
-            Content::Directory(_) => None,
+            Content::Directory(_) | Content::Captured(_) => None,
         }
     }
 
     /// Publishes the edition after the present one.
     ///
     /// # Errors
-    /// A directory is served.
+    /// A directory or a capture is served.
     pub fn publish_next(&self) -> Result<()> {
         self.state.publish_next()
+    }
+
+    /// Packs the vendor's own zip anew, and leaves the feed as it is.
+    ///
+    /// # Errors
+    /// No fake feed is served.
+    pub fn pack_anew(&self) -> Result<()> {
+        self.state.inner().content.pack_anew()
     }
 
     /// Publishes that edition.
     ///
     /// # Errors
-    /// A directory is served.
+    /// A directory or a capture is served.
     pub fn publish(&self, edition: Edition) -> Result<()> {
         self.state.inner().content.publish(edition)
     }

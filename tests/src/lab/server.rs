@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
 use hyper::body::Incoming;
@@ -11,16 +11,18 @@ use hyper::header::{self, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use url::Url;
 
 use super::answer::{Answer, decide, http_date_of};
-use super::body::{Body, Delivery, Hold, full, sent};
+use super::body::{Body, Delivery, Hold, Pace, Source, full, sent};
 use super::fault::Fault;
 use super::request::{LoggedRequest, MAX_LOGGED};
-use super::site::{DIRECTORY, INDEX, Resource};
+use super::site::{Content, Resource, struck};
 use super::{Gate, Raw, State, control};
 
 /// Connections that wait to be accepted: what tokio itself takes.
@@ -151,18 +153,66 @@ async fn connection(stream: tokio::net::TcpStream, tls: TlsAcceptor, state: Arc<
     // Small answers to small requests: Nagle's algorithm would only make tests wait.
     let _ = stream.set_nodelay(true);
     let Ok(stream) = tls.accept(stream).await else { return };
+    let mut mended = state.mended.subscribe();
+    let ending = Mutex::new(Ending::Close);
     let service = service_fn(|request: Request<Incoming>| {
-        let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(respond(&request, &state)) }
+        let (response, end) = respond(&request, &state);
+        *ending.lock().unwrap_or_else(PoisonError::into_inner) = end;
+        std::future::ready(Ok::<_, Infallible>(response))
     });
+    let mut served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     // A connection that breaks is what several faults are made of.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _ = std::future::poll_fn(|context| served.poll_without_shutdown(context)).await;
+    let mut stream = served.into_parts().io.into_inner();
+    let ending = *ending.lock().unwrap_or_else(PoisonError::into_inner);
+    match ending {
+        Ending::Close => {
+            let _ = stream.shutdown().await;
+        }
+        Ending::Cut => {}
+        Ending::Reset => {
+            let _ = stream.get_ref().0.set_zero_linger();
+        }
+        Ending::HalfClose => {
+            // Of TCP, below TLS: no word of goodbye.
+            let _ = stream.get_mut().0.shutdown().await;
+            let _ = mended.changed().await;
+        }
+    }
 }
 
-fn respond(request: &Request<Incoming>, state: &State) -> Response<Body> {
-    let response = answer(request, state).unwrap_or_else(|error| {
+/// What becomes of a connection after its last answer.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    /// Both sides say goodbye.
+    Close,
+    /// No goodbye in TLS.
+    Cut,
+    /// RST.
+    Reset,
+    /// FIN, and it stays so until the fault is taken away.
+    HalfClose,
+}
+
+impl Ending {
+    fn of(faults: &[Fault]) -> Self {
+        let has = |fault: Fault| faults.contains(&fault);
+        if has(Fault::Reset) {
+            Self::Reset
+        } else if has(Fault::HalfClosed) {
+            Self::HalfClose
+        } else if has(Fault::Truncated) || has(Fault::CutOnce) || has(Fault::ChangedMeanwhile) {
+            Self::Cut
+        } else {
+            Self::Close
+        }
+    }
+}
+
+fn respond(request: &Request<Incoming>, state: &State) -> (Response<Body>, Ending) {
+    let (response, ending) = answer(request, state).unwrap_or_else(|error| {
         tracing::error!("{error:#}");
-        page(StatusCode::INTERNAL_SERVER_ERROR, "The lab upstream itself failed.")
+        (page(StatusCode::INTERNAL_SERVER_ERROR, "The lab upstream itself failed."), Ending::Close)
     });
     let mut inner = state.inner();
     if inner.log.len() >= MAX_LOGGED {
@@ -171,39 +221,67 @@ fn respond(request: &Request<Incoming>, state: &State) -> Response<Body> {
     let logged = LoggedRequest::new(request, response.status().as_u16());
     tracing::info!(method = %logged.method, path = %logged.path, status = logged.status, "request");
     inner.log.push(logged);
-    response
+    (response, ending)
 }
 
-fn answer(request: &Request<Incoming>, state: &State) -> Result<Response<Body>> {
+fn answer(request: &Request<Incoming>, state: &State) -> Result<(Response<Body>, Ending)> {
     let path = request.uri().path();
-    let inner = state.inner();
+    let mut inner = state.inner();
     if let Some(raw) = inner.raw.get(path) {
-        return raw_answer(raw);
+        return Ok((raw_answer(raw)?, Ending::Close));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = page(StatusCode::METHOD_NOT_ALLOWED, "The feed is read only.");
         refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return Ok(refused);
+        return Ok((refused, Ending::Close));
     }
-    let is_index = path == format!("{DIRECTORY}{INDEX}");
+    let struck = struck(path);
     let active: Vec<Fault> =
-        inner.faults.iter().filter(|(target, _)| target.covers(is_index)).map(|(_, fault)| *fault).collect();
-    if let Some(instead) = active.iter().rev().find_map(|fault| instead_of_content(*fault)) {
-        return Ok(instead);
+        inner.faults.iter().filter(|(target, _)| target.covers(struck)).map(|(_, fault)| *fault).collect();
+    if let Some(instead) = active.iter().rev().find_map(|fault| instead_of_content(*fault, &state.bound().base, path)) {
+        return Ok((instead, Ending::Close));
     }
-    let Some(resource) = inner.content.find(path, &state.bound().base, &inner.faults)? else {
-        return Ok(page(StatusCode::NOT_FOUND, "The requested URL was not found on this server."));
+    if let Content::Captured(captured) = &inner.content {
+        let place = request.uri().path_and_query().map_or(path, |place| place.as_str());
+        let pace = if active.contains(&Fault::Slow) { Pace::SLOW } else { Pace::Full };
+        let gate = inner.gates.iter().find(|gate| gate.blocks(path)).cloned();
+        let hold = gate.map(|gate| (gate.after(), Hold::Gate(gate)));
+        let delivery = Delivery { cut_at: None, hold, pace };
+        let answer = captured.answer(place, request.headers(), &state.bound().base, delivery)?;
+        let answer =
+            answer.unwrap_or_else(|| page(StatusCode::NOT_FOUND, "The requested URL was not found on this server."));
+        return Ok((answer, Ending::Close));
+    }
+    let Some(mut resource) = inner.content.find(path, &state.bound().base, &inner.faults)? else {
+        return Ok((page(StatusCode::NOT_FOUND, "The requested URL was not found on this server."), Ending::Close));
     };
     let gate = inner.gates.iter().find(|gate| gate.blocks(path)).cloned();
+    let once = active.contains(&Fault::CutOnce) || active.contains(&Fault::ChangedMeanwhile);
+    let cut_now = once && inner.cut.insert(path.to_owned());
+    if active.contains(&Fault::ChangedMeanwhile) && !cut_now {
+        resource.etag = resource.etag.replacen('"', "\"later-", 1);
+    }
     // Subscribed while the faults are locked, so that a stalled download wakes from the very mending that ends it.
-    let delivery = delivery(&active, &resource, gate, state);
+    let delivery = delivery(&active, &resource, gate, cut_now, state);
     drop(inner);
-    file(request, resource, delivery)
+    Ok((file(request, resource, delivery, &active)?, Ending::of(&active)))
 }
 
 /// The answers that have nothing to do with what is served.
-fn instead_of_content(fault: Fault) -> Option<Response<Body>> {
+fn instead_of_content(fault: Fault, base: &Url, path: &str) -> Option<Response<Body>> {
+    let moved = |scheme: &str, host: &str| {
+        let port = base.port().map_or_else(String::new, |port| format!(":{port}"));
+        let mut moved = page(StatusCode::FOUND, "The document has moved.");
+        // A path of a request that hyper took is one of a header too.
+        let location = HeaderValue::from_str(&format!("{scheme}://{host}{port}{path}")).ok()?;
+        moved.headers_mut().insert(header::LOCATION, location);
+        Some(moved)
+    };
+    let host = base.host_str().unwrap_or_default();
     match fault {
+        Fault::RedirectLoop => moved("https", host),
+        Fault::RedirectToHttp => moved("http", host),
+        Fault::RedirectElsewhere => moved("https", "elsewhere.example"),
         Fault::NotFound => Some(page(StatusCode::NOT_FOUND, "The requested URL was not found on this server.")),
         Fault::ServerError => Some(page(StatusCode::INTERNAL_SERVER_ERROR, "An error occurred. Reference #30.1.")),
         Fault::RateLimited => {
@@ -213,6 +291,15 @@ fn instead_of_content(fault: Fault) -> Option<Response<Body>> {
         }
         Fault::HtmlPage => Some(page(StatusCode::OK, "Please log in to continue.")),
         Fault::Away
+        | Fault::HalfClosed
+        | Fault::Reset
+        | Fault::CutOnce
+        | Fault::ChangedMeanwhile
+        | Fault::LengthTooLong
+        | Fault::LengthTooShort
+        | Fault::Chunked
+        | Fault::GzipEncoded
+        | Fault::Trickle
         | Fault::Truncated
         | Fault::WrongChecksum
         | Fault::Stalled
@@ -227,18 +314,45 @@ fn instead_of_content(fault: Fault) -> Option<Response<Body>> {
     }
 }
 
-fn delivery(active: &[Fault], resource: &Resource, gate: Option<Gate>, state: &State) -> Delivery {
-    let half = resource.source.length() / 2;
+fn delivery(active: &[Fault], resource: &Resource, gate: Option<Gate>, cut_now: bool, state: &State) -> Delivery {
+    let (length, has) = (resource.source.length(), |fault: Fault| active.contains(&fault));
+    let half = length / 2;
     let gate = gate.map(|gate| (gate.after(), Hold::Gate(gate)));
     let stall = active.contains(&Fault::Stalled).then(|| (half, Hold::UntilMended(state.mended.subscribe())));
     Delivery {
-        cut_at: active.contains(&Fault::Truncated).then_some(half),
+        cut_at: if cut_now || has(Fault::Truncated) || has(Fault::HalfClosed) || has(Fault::Reset) {
+            Some(half)
+        } else {
+            has(Fault::LengthTooLong).then_some(length)
+        },
         hold: gate.or(stall),
-        slow: active.contains(&Fault::Slow),
+        pace: if has(Fault::Trickle) {
+            Pace::TRICKLE
+        } else if has(Fault::Slow) {
+            Pace::SLOW
+        } else {
+            Pace::Full
+        },
     }
 }
 
-fn file(request: &Request<Incoming>, resource: Resource, delivery: Delivery) -> Result<Response<Body>> {
+fn file(
+    request: &Request<Incoming>,
+    mut resource: Resource,
+    delivery: Delivery,
+    active: &[Fault],
+) -> Result<Response<Body>> {
+    resource.source = match resource.source {
+        Source::Bytes(bytes) if active.contains(&Fault::LengthTooLong) => {
+            // Rounded up, so that even a small file misses a byte.
+            let announced = bytes.len() as u64 + bytes.len() as u64 / 10 + 1;
+            Source::Padded(bytes, announced)
+        }
+        Source::Bytes(bytes) if active.contains(&Fault::LengthTooShort) => {
+            Source::Bytes(bytes.slice(..bytes.len() - bytes.len() / 10 - 1))
+        }
+        source @ (Source::Bytes(_) | Source::File(..) | Source::Padded(..)) => source,
+    };
     let length = resource.source.length();
     let response = Response::builder()
         .header(header::ETAG, &resource.etag)
@@ -262,8 +376,13 @@ fn file(request: &Request<Incoming>, resource: Resource, delivery: Delivery) -> 
     } else {
         response.status(StatusCode::OK)
     };
-    let response =
-        response.header(header::CONTENT_TYPE, resource.content_type).header(header::CONTENT_LENGTH, end - start);
+    let mut response = response.header(header::CONTENT_TYPE, resource.content_type);
+    if let Some(encoding) = resource.encoding {
+        response = response.header(header::CONTENT_ENCODING, encoding);
+    }
+    if !active.contains(&Fault::Chunked) {
+        response = response.header(header::CONTENT_LENGTH, end - start);
+    }
     let body = if request.method() == Method::HEAD { full("") } else { sent(resource.source, start, end, delivery) };
     Ok(response.body(body)?)
 }
@@ -284,7 +403,7 @@ fn raw_answer(raw: &Raw) -> Result<Response<Body>> {
         return Ok(response.body(full(raw.body.clone()))?);
     }
     // More announced than there is: what there is, then the end of the connection.
-    let source = super::body::Source::Padded(raw.body.clone().into(), length);
+    let source = Source::Padded(raw.body.clone().into(), length);
     Ok(response.body(sent(source, 0, length, Delivery { cut_at: Some(announced), ..Delivery::default() }))?)
 }
 

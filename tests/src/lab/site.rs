@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use bundles::FileName;
-use bundles::fake::{Edition, Feed, Options};
+use bundles::fake::{Edition, Feed, Options, ZipShape};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -16,13 +16,29 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::body::Source;
-use super::fault::{Fault, Target};
+use super::captured::Captured;
+use super::fault::{Fault, Struck, Target};
 
 /// The vendor's directory.
 pub const DIRECTORY: &str = "/web/secure/spa/";
 
 /// The index in it.
 pub const INDEX: &str = "posture-update.xml";
+
+/// The vendor's own zip beside it, where a fake feed is served.
+pub const OFFLINE_ZIP: &str = "posture-offline.zip";
+
+/// What a bomb in that zip opens to, of zeros: some thousand times what it is packed into.
+const ZIP_BOMB: usize = 64 << 20;
+
+/// What the file at a path is to accidents.
+pub(super) fn struck(path: &str) -> Struck {
+    match path.strip_prefix(DIRECTORY) {
+        Some(INDEX) => Struck::Index,
+        Some(OFFLINE_ZIP) => Struck::OfflineZip,
+        Some(_) | None => Struck::Other,
+    }
+}
 
 /// A file as it stands on the server.
 #[derive(Debug, Clone)]
@@ -31,12 +47,14 @@ pub(super) struct Resource {
     pub(super) etag: String,
     pub(super) modified: Timestamp,
     pub(super) content_type: &'static str,
+    /// `Content-Encoding`, where there is one.
+    pub(super) encoding: Option<&'static str>,
 }
 
 impl Resource {
     fn of_bytes(bytes: Bytes, modified: Timestamp, name: &str) -> Self {
         let etag = format!("\"{}\"", &hex::encode(Sha256::digest(&bytes))[..32]);
-        Self { source: Source::Bytes(bytes), etag, modified, content_type: content_type(name) }
+        Self { source: Source::Bytes(bytes), etag, modified, content_type: content_type(name), encoding: None }
     }
 
     /// The same with other bytes, and so with another tag.
@@ -62,6 +80,8 @@ pub(super) enum Content {
     Fake(Box<FakeContent>),
     /// Files of the operator's own.
     Directory(PathBuf),
+    /// What a real upstream answered once.
+    Captured(Box<Captured>),
 }
 
 #[derive(Debug)]
@@ -75,6 +95,10 @@ pub(super) struct FakeContent {
     archives: BTreeMap<String, Resource>,
     /// The feed with bombs in the place of its archives, made when first asked for.
     bombs: OnceLock<Feed>,
+    /// How often the vendor's zip was packed anew.
+    packed: u32,
+    /// The vendor's zip, made when first asked for.
+    zip: OnceLock<Resource>,
 }
 
 impl FakeContent {
@@ -93,7 +117,8 @@ impl FakeContent {
                 (name.to_string(), resource)
             })
             .collect();
-        Self { edition, published, options, feed, archives, bombs: OnceLock::new() }
+        let (bombs, packed, zip) = (OnceLock::new(), 0, OnceLock::new());
+        Self { edition, published, options, feed, archives, bombs, packed, zip }
     }
 
     pub(super) fn feed(&self) -> &Feed {
@@ -102,6 +127,19 @@ impl FakeContent {
 
     pub(super) fn edition(&self) -> &Edition {
         &self.edition
+    }
+
+    /// The zip as it stands there now.
+    fn zip(&self, base_url: &Url) -> &Resource {
+        self.zip.get_or_init(|| {
+            let note = format!("Packed {} times.\n", self.packed + 1);
+            self.zip_with(base_url, &ZipShape::default().with("PACKED.txt", note))
+        })
+    }
+
+    fn zip_with(&self, base_url: &Url, shape: &ZipShape) -> Resource {
+        let bytes = self.feed.offline_zip(base_url, shape);
+        Resource::of_bytes(bytes.into(), modified(self.published), OFFLINE_ZIP)
     }
 
     fn bombs(&self) -> &Feed {
@@ -133,6 +171,19 @@ impl Content {
             Self::Directory(directory) => {
                 bail!("{} is served as it is; publish a new edition by changing its files", directory.display())
             }
+            Self::Captured(captured) => bail!("{} is replayed as it is", captured.source().display()),
+        }
+    }
+
+    /// Packs the vendor's zip anew, with the same feed in it.
+    pub(super) fn pack_anew(&mut self) -> Result<()> {
+        match self {
+            Self::Fake(content) => {
+                content.packed += 1;
+                content.zip = OnceLock::new();
+                Ok(())
+            }
+            Self::Directory(_) | Self::Captured(_) => bail!("a zip is packed of a fake feed alone"),
         }
     }
 
@@ -144,29 +195,33 @@ impl Content {
                 Ok(())
             }
             Self::Directory(directory) => bail!("{} is served as it is", directory.display()),
+            Self::Captured(captured) => bail!("{} is replayed as it is", captured.source().display()),
         }
     }
 
     /// The file at a path, broken as the faults want it; `None` where there is none.
     pub(super) fn find(&self, path: &str, base_url: &Url, faults: &[(Target, Fault)]) -> Result<Option<Resource>> {
-        let is_index = path == format!("{DIRECTORY}{INDEX}");
+        let struck = struck(path);
         let has = |wanted: Fault| faults.iter().any(|(_, fault)| *fault == wanted);
-        let strikes = |wanted: Fault| faults.iter().any(|(target, fault)| *fault == wanted && target.covers(is_index));
-        let bombed = has(Fault::GzipBomb);
+        let strikes = |wanted: Fault| faults.iter().any(|(target, fault)| *fault == wanted && target.covers(struck));
+        let bombs = |target: Target| faults.contains(&(target, Fault::GzipBomb));
+        let bombed = has(Fault::GzipBomb) && !bombs(Target::OfflineZip);
         let Some(mut resource) = (match self {
             // A locator that climbs out of the directory ends elsewhere on this host. What it names is served there
             // too, so that whatever the reader makes of it, it is not "not found".
             Self::Fake(content) if path.starts_with(DIRECTORY) || has(Fault::TraversalLocator) => {
-                content.find(path, base_url, bombed)
+                content.find(path, base_url, bombed, strikes(Fault::GzipBomb))
             }
             Self::Fake(_) => None,
             Self::Directory(directory) => in_directory(directory, path)?,
+            // Answered as a whole, headers and all.
+            Self::Captured(_) => None,
         }) else {
             return Ok(None);
         };
-        if is_index {
+        if struck == Struck::Index {
             for (target, fault) in faults {
-                if target.covers(true)
+                if target.covers(Struck::Index)
                     && let Some(broken) = break_index(&resource, *fault, base_url)?
                 {
                     resource = broken;
@@ -192,8 +247,12 @@ impl Content {
 }
 
 impl FakeContent {
-    fn find(&self, path: &str, base_url: &Url, bombed: bool) -> Option<Resource> {
+    fn find(&self, path: &str, base_url: &Url, bombed: bool, is_struck_by_bomb: bool) -> Option<Resource> {
         let name = path.rsplit('/').next().unwrap_or_default();
+        if name == OFFLINE_ZIP {
+            let bomb = || self.zip_with(base_url, &ZipShape::default().with("zeros.bin", vec![0; ZIP_BOMB]));
+            return Some(if is_struck_by_bomb { bomb() } else { self.zip(base_url).clone() });
+        }
         let feed = if bombed { self.bombs() } else { &self.feed };
         if name == INDEX {
             return Some(Resource::of_bytes(feed.index(base_url).into(), modified(self.published), INDEX));
@@ -225,7 +284,7 @@ fn in_directory(directory: &Path, path: &str) -> Result<Option<Resource>> {
         // As web servers do it: by date and length, since hashing a big archive for each request takes too long.
         let etag = format!("\"{:x}-{:x}\"", modified.as_second(), metadata.len());
         let source = Source::File(file, metadata.len());
-        return Ok(Some(Resource { source, etag, modified, content_type: content_type(path) }));
+        return Ok(Some(Resource { source, etag, modified, content_type: content_type(path), encoding: None }));
     }
     Ok(None)
 }
@@ -246,7 +305,19 @@ fn break_index(index: &Resource, fault: Fault, base_url: &Url) -> Result<Option<
         Fault::BillionLaughs => billion_laughs(&before_last_tag(&text()?, "&l9;")),
         Fault::TraversalLocator => relocated(&text()?, base_url, "../../../../../../etc/"),
         Fault::ForeignHost => relocated(&text()?, base_url, "https://elsewhere.example/web/secure/spa/"),
-        Fault::Away
+        Fault::GzipEncoded => return Ok(Some(gzipped(index)?)),
+        Fault::RedirectLoop
+        | Fault::RedirectToHttp
+        | Fault::RedirectElsewhere
+        | Fault::HalfClosed
+        | Fault::Reset
+        | Fault::CutOnce
+        | Fault::ChangedMeanwhile
+        | Fault::LengthTooLong
+        | Fault::LengthTooShort
+        | Fault::Chunked
+        | Fault::Trickle
+        | Fault::Away
         | Fault::NotFound
         | Fault::ServerError
         | Fault::RateLimited
@@ -259,6 +330,13 @@ fn break_index(index: &Resource, fault: Fault, base_url: &Url) -> Result<Option<
         | Fault::GzipBomb => return Ok(None),
     };
     Ok(Some(index.with_bytes(broken.into())))
+}
+
+fn gzipped(index: &Resource) -> Result<Resource> {
+    let mut compressed = GzEncoder::new(Vec::new(), Compression::default());
+    compressed.write_all(&whole(&index.source)?)?;
+    let resource = index.with_bytes(compressed.finish()?.into());
+    Ok(Resource { encoding: Some("gzip"), ..resource })
 }
 
 fn ten_thousand_entries(base_url: &Url) -> String {

@@ -107,6 +107,26 @@ impl Headend {
         self.directory.join("feed-client.log")
     }
 
+    /// `feed-client import` of a bundle.
+    ///
+    /// # Errors
+    /// It does not start or does not end.
+    pub async fn import(&self, zip: &Path) -> Result<Output> {
+        self.client(["import".as_ref(), zip.as_os_str()]).await
+    }
+
+    /// Gives it a root to trust, and no server: what comes, comes by hand.
+    ///
+    /// # Errors
+    /// The command fails.
+    pub async fn enroll_for_imports(&self, root: &str) -> Result<()> {
+        std::fs::write(self.root_file(), root)?;
+        let root = self.root_file();
+        let arguments: [&OsStr; 5] =
+            ["enroll".as_ref(), "--root".as_ref(), root.as_ref(), "--id".as_ref(), self.id.as_ref()];
+        self.client(arguments).await?.success().map(drop)
+    }
+
     pub(super) async fn enroll(&self, server: &Url, root: &Path) -> Result<Output> {
         let token_file = self.token_file();
         let arguments: [&OsStr; 9] = [

@@ -15,6 +15,10 @@ use super::wait::{DEADLINE, wait_for};
 /// The variable that makes both programs die at a point (debug builds only).
 const CRASH_AT: &str = "POSTURE_FEED_CRASH_AT";
 
+/// Where Debian puts libfaketime (`$LIB` is the loader's word for the machine's library directory). Where it is missing, the
+/// loader says so on standard error, and what waits for another time fails.
+const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
+
 /// How much of a log an error repeats.
 const TAIL: usize = 4_000;
 
@@ -24,13 +28,14 @@ pub struct Invocation {
     program: PathBuf,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    directory: Option<PathBuf>,
 }
 
 impl Invocation {
     /// That program, without arguments.
     #[must_use]
     pub fn new(program: &Path) -> Self {
-        Self { program: program.to_owned(), arguments: Vec::new(), environment: Vec::new() }
+        Self { program: program.to_owned(), arguments: Vec::new(), environment: Vec::new(), directory: None }
     }
 
     /// Adds arguments.
@@ -47,6 +52,20 @@ impl Invocation {
         self
     }
 
+    /// Lets it work in that directory.
+    #[must_use]
+    pub fn directory(mut self, directory: &Path) -> Self {
+        self.directory = Some(directory.to_owned());
+        self
+    }
+
+    /// Lets it believe that the clock is off by that much, such as `+8d` (by libfaketime); it measures time as ever.
+    #[must_use]
+    pub fn with_clock_off(self, offset: &str) -> Self {
+        // Not through `faketime` itself, which stays between us and the program, so that signals would end it alone.
+        self.env("LD_PRELOAD", FAKETIME).env("FAKETIME", offset).env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    }
+
     /// Lets it die at a crash point, where one is given.
     #[must_use]
     pub(super) fn crashing_at(self, point: Option<&str>) -> Self {
@@ -58,13 +77,16 @@ impl Invocation {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null());
+        command.args(&self.arguments).stdin(Stdio::null());
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
         // Whatever the machine is set to, a world has no proxy and no settings but its own.
         for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
             command.env_remove(name).env_remove(name.to_ascii_uppercase());
         }
         command.env_remove("RUST_LOG").env("TZ", "UTC");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

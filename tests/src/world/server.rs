@@ -20,6 +20,12 @@ use super::wait::{DEADLINE, wait_for, wait_until};
 /// The upstream's root certificate, beside the configuration.
 pub(super) const CA: &str = "lab-ca.pem";
 
+/// Who vouches for the server's own certificate, beside the configuration.
+pub(super) const SERVER_CA: &str = "server-ca.pem";
+
+/// The proxy's password, beside the configuration.
+pub(super) const PASSWORD_FILE: &str = "proxy-password";
+
 /// The exit code for "another run is going on" (design, section 8).
 const BUSY: i32 = 16;
 
@@ -30,11 +36,14 @@ pub(super) struct Listening {
     metrics_address: Option<SocketAddr>,
 }
 
-/// Sets a key of a section.
+/// Sets a key of a section, such as `upstream` or `upstream.proxy`.
 pub(super) fn set(settings: &mut Table, section: &str, key: &str, value: Value) {
+    let (section, rest) = section.split_once('.').unwrap_or((section, ""));
     let section = settings.entry(section).or_insert_with(|| Value::Table(Table::new()));
-    if let Value::Table(section) = section {
-        section.insert(key.to_owned(), value);
+    match section {
+        Value::Table(section) if rest.is_empty() => drop(section.insert(key.to_owned(), value)),
+        Value::Table(section) => set(section, rest, key, value),
+        _ => {}
     }
 }
 
@@ -92,10 +101,29 @@ impl World {
     /// `feed-server` on this world's configuration with these arguments, for tests that add to it.
     #[must_use]
     pub fn invocation<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Invocation {
-        Invocation::new(&self.binaries.feed_server)
+        let invocation = Invocation::new(&self.binaries.feed_server)
             .args([OsStr::new("--config"), self.config().as_os_str()])
             .args(arguments)
-            .crashing_at(self.crash_at.as_deref())
+            .crashing_at(self.crash_at.as_deref());
+        let invocation =
+            self.environment.iter().fold(invocation, |invocation, (name, value)| invocation.env(name, value));
+        self.clock_off.iter().fold(invocation, |invocation, offset| invocation.with_clock_off(offset))
+    }
+
+    /// From now on, the server and its commands are started with the clock off by that much, such as `+3h`.
+    pub fn clock_off(&mut self, offset: &str) {
+        self.clock_off = Some(offset.to_owned());
+    }
+
+    /// From now on, the server and its commands are started with this variable.
+    pub fn env(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The file that holds the proxy's password, where [`super::WorldBuilder::proxy_login`] gave one.
+    #[must_use]
+    pub fn password_file(&self) -> PathBuf {
+        self.directory().join(PASSWORD_FILE)
     }
 
     /// Runs a command of `feed-server` to its end.
@@ -111,7 +139,16 @@ impl World {
     /// # Errors
     /// It does not start or does not end, or another run goes on for ever.
     pub async fn sync(&self) -> Result<Output> {
-        wait_for(DEADLINE, "no other update run goes on", async || match self.feed_server(["sync"]).await {
+        self.sync_with(&[]).await
+    }
+
+    /// The same with these arguments, such as `--ignore-cooldown`.
+    ///
+    /// # Errors
+    /// As [`World::sync`].
+    pub async fn sync_with(&self, arguments: &[&str]) -> Result<Output> {
+        let arguments: Vec<&str> = std::iter::once("sync").chain(arguments.iter().copied()).collect();
+        wait_for(DEADLINE, "no other update run goes on", async || match self.feed_server(&arguments).await {
             Ok(output) if output.code() == Some(BUSY) => None,
             outcome => Some(outcome),
         })
@@ -152,11 +189,20 @@ impl World {
             self.set("listen", "metrics_address", address.to_string())?;
         }
         let health = self.monitoring_url()?.join("healthz")?;
-        let client = client()?;
+        let client = self.http()?;
         let healthy =
             async || client.get(health.clone()).send().await.is_ok_and(|response| response.status().is_success());
         let healthy = wait_until(DEADLINE, "feed-server answers /healthz", healthy).await;
         healthy.with_context(|| self.server_tail())
+    }
+
+    /// Stops the server and starts it again, so that it reads its configuration.
+    ///
+    /// # Errors
+    /// It does not end, or does not start.
+    pub async fn restart_server(&mut self) -> Result<()> {
+        self.stop_server().await?;
+        self.start_server().await
     }
 
     /// Starts `feed-server serve` and does not wait: for servers that are to die on their way.
@@ -172,6 +218,7 @@ impl World {
             Err(error) => return Err(error).context("listening.json of an earlier server"),
         }
         let invocation = environment.iter().fold(self.invocation(["serve"]), |it, (name, value)| it.env(name, value));
+        let invocation = if self.verbose { invocation.args(["-vv"]) } else { invocation };
         self.server = Some(invocation.start(&self.server_log())?);
         Ok(())
     }
@@ -251,7 +298,16 @@ impl World {
     /// It does not answer.
     pub async fn get(&self, path: &str) -> Result<Response> {
         let url = self.server_url()?.join(path.trim_start_matches('/'))?;
-        client()?.get(url).send().await.with_context(|| self.server_tail())
+        self.http()?.get(url).send().await.with_context(|| self.server_tail())
+    }
+
+    /// The same as whoever has that token.
+    ///
+    /// # Errors
+    /// No server runs, or it does not answer.
+    pub async fn get_as(&self, token: &str, path: &str) -> Result<Response> {
+        let url = self.server_url()?.join(path.trim_start_matches('/'))?;
+        self.http()?.get(url).bearer_auth(token.trim()).send().await.with_context(|| self.server_tail())
     }
 
     /// Reads the server's metrics.
@@ -267,21 +323,31 @@ impl World {
     /// # Errors
     /// It does not answer with success.
     pub async fn metrics_text(&self) -> Result<String> {
-        let response = client()?.get(self.monitoring_url()?.join("metrics")?).send().await?;
+        let response = self.http()?.get(self.monitoring_url()?.join("metrics")?).send().await?;
         if !response.status().is_success() {
             bail!("/metrics answers {}", response.status());
         }
         Ok(response.text().await?)
     }
 
+    /// Who vouches for the server's certificate, where it answers by TLS: see [`super::WorldBuilder::tls`].
+    #[must_use]
+    pub fn server_ca(&self) -> Option<PathBuf> {
+        let path = self.directory().join(SERVER_CA);
+        path.exists().then_some(path)
+    }
+
+    /// A client without a proxy and without patience, which trusts the world's own server alone.
+    fn http(&self) -> Result<Client> {
+        // Where it speaks plain HTTP, nobody that is trusted is asked.
+        let anchor = if self.server_ca().is_some() { SERVER_CA } else { certs::DEFAULT_ANCHOR };
+        let anchors = certs::Anchors::load(&[anchor.to_owned()], self.directory())?;
+        let verifier = certs::PinnedVerifier::new(anchors)?;
+        let tls = certs::client_config(verifier);
+        Ok(Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(DEADLINE).build()?)
+    }
+
     fn server_tail(&self) -> String {
         self.server.as_ref().map_or_else(|| "no server runs".to_owned(), super::Running::tail)
     }
-}
-
-/// A client without a proxy and without patience; it trusts nobody, since the world's own server speaks plain HTTP.
-fn client() -> Result<Client> {
-    let verifier = certs::PinnedVerifier::new(vec![certs::Anchors::named(certs::DEFAULT_ANCHOR)?].into())?;
-    let tls = certs::client_config(verifier);
-    Ok(Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(DEADLINE).build()?)
 }

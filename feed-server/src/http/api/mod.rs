@@ -1,6 +1,7 @@
 //! The administrators' API, and the headends' report. `/api/v1/openapi.json` describes it.
 
 pub mod headends;
+pub mod imports;
 pub mod keys;
 pub mod monitoring;
 pub mod releases;
@@ -8,6 +9,7 @@ pub mod report;
 pub mod status;
 pub mod sync;
 pub mod tokens;
+pub mod trust;
 pub mod views;
 
 use std::sync::LazyLock;
@@ -27,6 +29,7 @@ const MAX_JSON_BYTES: usize = 64 << 10;
     info(title = "Posture Feed", description = "Administrators' API of a feed-server, and the headends' report."),
     paths(
         status::get, releases::list, releases::get, sync::start, sync::get, sync::runs, sync::run,
+        imports::take, imports::list, imports::get, trust::get,
         headends::list, headends::get, headends::add, headends::remove, report::put,
         tokens::list, tokens::add, tokens::revoke, keys::list, keys::root,
     ),
@@ -77,6 +80,9 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(at("/sync").route(web::get().to(sync::get)).route(web::post().to(sync::start)))
         .service(at("/runs").route(web::get().to(sync::runs)))
         .service(at("/runs/{id}").route(web::get().to(sync::run)))
+        .service(at("/imports").route(web::get().to(imports::list)).route(web::post().to(imports::take)))
+        .service(at("/trust").route(web::get().to(trust::get)))
+        .service(at("/imports/{id}").route(web::get().to(imports::get)))
         .service(at("/headends").route(web::get().to(headends::list)).route(web::post().to(headends::add)))
         .service(at("/headends/{id}").route(web::get().to(headends::get)).route(web::delete().to(headends::remove)))
         .service(at("/headends/{id}/report").route(web::put().to(report::put)))

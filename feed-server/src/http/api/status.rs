@@ -5,12 +5,16 @@ use bundles::Reasoned as _;
 use bundles::report::Failure;
 use bundles::update_information::{LastStatus, UpdateInformation};
 
-use super::views::{ExpiryView, HeadendCount, ReleaseSummary, RunView, StatusView};
+use super::views::{
+    CooldownView, ExpiryView, HeadendCount, ImportProgressView, ImportView, PasswordRefusedView, PresentedView,
+    ReleaseSummary, RunView, StatusView,
+};
 use crate::app::facts::Expiry;
 use crate::app::{App, if_readable};
 use crate::http::auth::{Allowed, Read};
 use crate::http::errors::Answer;
 use crate::store::records::{Outcome, RunRecord};
+use crate::upstream::shown;
 use crate::{VERSION, headends};
 
 /// Runs in the status: a day of them at two-hour intervals.
@@ -42,15 +46,26 @@ fn view(app: &App) -> StatusView {
     let last_status = if running.is_some() { LastStatus::Running } else { last_status(last_ended) };
     let (headends, releases) = (if_readable(app.headends()), if_readable(app.release_times()));
     let counts = headends::count(app.now(), &headends, &releases);
+    let learned = app.learned();
     StatusView {
         version: VERSION.to_owned(),
-        role: "origin".to_owned(),
+        role: app.role().to_string(),
+        follows: app.followed().map(shown),
         update_information: UpdateInformation::new(last_success, last_status, newest.as_ref()),
         release: newest.as_ref().map(ReleaseSummary::from),
         cannot_store,
         next_run: app.runs.next_due(),
         running,
+        importing: app.runs.importing().as_deref().map(ImportProgressView::from),
+        last_import: if_readable(app.recent_imports(2))
+            .iter()
+            .find(|import| import.outcome.is_some())
+            .map(ImportView::from),
         last_failure: last_ended.filter(|run| failure(run).is_some()).map(RunView::from),
+        warnings: app.warnings_of(&learned),
+        upstream_chain: learned.chains.presented.map(PresentedView::from),
+        cooldowns: app.cooling().iter().map(CooldownView::from).collect(),
+        proxy_password_refused: app.password_refused().as_ref().map(PasswordRefusedView::from),
         runs: runs.iter().map(RunView::from).collect(),
         metadata_expires: app.metadata_expires().into_iter().map(expiry).collect(),
         headends: counts.into_iter().map(|(state, count)| HeadendCount { state, count }).collect(),

@@ -3,8 +3,9 @@
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
-use super::views::{ProgressView, RunView, SyncAccepted, SyncRequest, SyncView};
+use super::views::{ProgressView, RunDetails, RunView, SyncAccepted, SyncRequest, SyncView};
 use crate::app::App;
+use crate::app::runs::Wishes;
 use crate::http::auth::{Allowed, Operate, Read};
 use crate::http::errors::{Answer, Problem};
 
@@ -27,10 +28,13 @@ pub async fn start(caller: Allowed<Operate>, app: web::Data<App>, body: web::Byt
         body => serde_json::from_slice(body)
             .map_err(|error| Problem::bad_request(format!("the request cannot be read: {error}")))?,
     };
-    let request = web::block(move || app.update_now(wanted.accept_version_rollback)).await??;
+    let SyncRequest { accept_version_rollback, ignore_cooldown } = wanted;
+    let wishes = Wishes { accept_version_rollback, ignore_cooldown };
+    let request = web::block(move || app.update_now(wishes)).await??;
     tracing::info!(
         run = request.run,
-        accept_version_rollback = request.accept_version_rollback,
+        accept_version_rollback,
+        ignore_cooldown,
         by = caller.who,
         "an update run was asked for"
     );
@@ -74,13 +78,13 @@ pub async fn runs(_: Allowed<Read>, app: web::Data<App>, page: web::Query<Page>)
     get, path = "/api/v1/runs/{id}", tag = "sync", security(("read" = [])),
     params(("id" = u64, Path, description = "The run's number")),
     responses(
-        (status = 200, description = "The run", body = RunView),
+        (status = 200, description = "The run", body = RunDetails),
         (status = 404, description = "There is no such run", body = crate::http::errors::Problem),
     )
 )]
 pub async fn run(_: Allowed<Read>, app: web::Data<App>, id: web::Path<u64>) -> Answer {
     let run = web::block(move || app.run(*id)).await??.ok_or_else(|| Problem::not_found("such run"))?;
-    Ok(HttpResponse::Ok().json(RunView::from(&run)))
+    Ok(HttpResponse::Ok().json(RunDetails::from(run)))
 }
 
 /// The run that is going on or waits to begin.

@@ -1,13 +1,23 @@
 //! What the API says, as types: the server writes them, the command line reads them.
 
+mod imports;
+mod manners;
+
+pub use imports::{ImportProgressView, ImportView, ImportsView, TrustView};
+pub use manners::{CooldownView, PasswordRefusedView};
+
+use bundles::release::Source;
 use bundles::update_information::UpdateInformation;
-use bundles::{Manifest, Reason, Serial};
+use bundles::{Digest, Manifest, Reason, Serial};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::runs::Progress;
+use crate::app::warnings::Warning;
 use crate::headends::HeadendState;
+use crate::store::chain_facts::PresentedIn;
+use crate::store::evidence::ChainRecord;
 use crate::store::records::{Outcome, ReportRecord, RunRecord, Scope, TokenRecord, Trigger};
 
 /// The state of the server.
@@ -17,6 +27,8 @@ pub struct StatusView {
     pub version: String,
     /// `origin` (holds keys) or `relay`.
     pub role: String,
+    /// The feed-server that a relay follows; absent where it is fed by hand, and on an origin.
+    pub follows: Option<String>,
     /// The panel that operators know from ISE.
     #[schema(value_type = Object)]
     pub update_information: UpdateInformation,
@@ -27,11 +39,29 @@ pub struct StatusView {
     pub next_run: Option<Timestamp>,
     /// The update run that is going on.
     pub running: Option<ProgressView>,
+    /// The import that is going on.
+    #[serde(default)]
+    pub importing: Option<ImportProgressView>,
+    /// The last import; absent where there was none.
+    #[serde(default)]
+    pub last_import: Option<ImportView>,
     /// What keeps the server from storing anything new, in a sentence; what was published is served all the same.
     #[serde(default)]
     pub cannot_store: Option<String>,
     /// The newest run that failed, if no later one succeeded.
     pub last_failure: Option<RunView>,
+    /// What will stop updates, or may mean harm.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
+    /// The certificates that upstream presented last, accepted or not; absent where it never presented any.
+    #[serde(default)]
+    pub upstream_chain: Option<PresentedView>,
+    /// URLs of upstream's that are left alone for a while.
+    #[serde(default)]
+    pub cooldowns: Vec<CooldownView>,
+    /// Credentials that the proxy refused, so that they are not tried again before they change or an operator asks.
+    #[serde(default)]
+    pub proxy_password_refused: Option<PasswordRefusedView>,
     /// The last runs, newest first.
     pub runs: Vec<RunView>,
     /// When signed metadata expires.
@@ -55,6 +85,14 @@ pub struct ReleaseSummary {
     pub components: Vec<ComponentView>,
     /// Bytes of its archives.
     pub archive_bytes: u64,
+    /// Where it came from, and who vouched for it.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub source: Option<Source>,
+    /// SHA-256 of the vendor's own zip, where the release carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub offline_zip_sha256: Option<Digest>,
 }
 
 /// A component's version.
@@ -78,6 +116,8 @@ impl From<&Manifest> for ReleaseSummary {
             created: manifest.created,
             components: components.collect(),
             archive_bytes: files.map(|file| file.archive.length).sum(),
+            source: Some(manifest.source.clone()),
+            offline_zip_sha256: manifest.offline_zip.as_ref().map(|zip| zip.sha256),
         }
     }
 }
@@ -158,6 +198,9 @@ pub struct RunView {
     pub message: Option<String>,
     /// Bytes received from upstream.
     pub received_bytes: u64,
+    /// The fallback URL that served; absent where none had to.
+    #[serde(default)]
+    pub source_url: Option<String>,
 }
 
 impl From<&RunRecord> for RunView {
@@ -177,7 +220,43 @@ impl From<&RunRecord> for RunView {
             reason: failure.map(|failure| failure.reason),
             message: failure.map(|failure| failure.message.clone()),
             received_bytes: run.received_bytes,
+            source_url: run.source_url.clone(),
         }
+    }
+}
+
+/// The certificates that upstream presented in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PresentedView {
+    /// The run's number.
+    pub run: u64,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// A chain for each host, the index's first.
+    pub chains: Vec<ChainRecord>,
+}
+
+impl From<PresentedIn> for PresentedView {
+    fn from(PresentedIn { run, at, chains }: PresentedIn) -> Self {
+        Self { run, at, chains }
+    }
+}
+
+/// An update run, and the certificates that it was presented.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunDetails {
+    /// How it went.
+    #[serde(flatten)]
+    pub run: RunView,
+    /// A chain for each host that presented one, accepted or not.
+    #[serde(default)]
+    pub chains: Vec<ChainRecord>,
+}
+
+impl From<RunRecord> for RunDetails {
+    fn from(run: RunRecord) -> Self {
+        Self { run: RunView::from(&run), chains: run.chains }
     }
 }
 
@@ -208,6 +287,8 @@ pub struct HeadendCount {
 pub struct SyncRequest {
     /// Take a component even where its version goes backwards.
     pub accept_version_rollback: bool,
+    /// Ask upstream even where it cools down after it asked for a pause.
+    pub ignore_cooldown: bool,
 }
 
 /// The run that was asked for.
@@ -310,10 +391,13 @@ pub struct KeyView {
 /// The keys, and the roots that people compare when they enroll a headend.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct KeysView {
-    /// Every signing key.
+    /// Every signing key; a relay has none.
     pub keys: Vec<KeyView>,
-    /// SHA-256 of each repository's root file.
+    /// SHA-256 of each repository's root file; a relay has those that it received.
     pub roots: Vec<RootView>,
+    /// SHA-256 of the root file that a relay trusts; absent on an origin, and where the file is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_root: Option<String>,
 }
 
 /// A repository's root file.

@@ -270,3 +270,24 @@ async fn on_the_wire() {
     handle.stop(true).await;
     running.await.unwrap().unwrap();
 }
+
+#[actix_web::test]
+async fn a_relay_without_the_online_repository_says_how_to_enroll() {
+    let origin = published().await;
+    let relay = World::relay();
+    let (status, body) = fetch(&relay, TIMESTAMP, &[]).await;
+    assert!(status == StatusCode::NOT_FOUND && String::from_utf8_lossy(&body).contains("received no release yet"));
+
+    relay.take(&origin.tree(""), &[Repository::Offline]).unwrap();
+    relay.publisher.publish(relay.now).await.unwrap();
+    for path in [TIMESTAMP, "/repo/metadata/1.root.json", "/repo/targets/x"] {
+        let (status, body) = fetch(&relay, path, &[]).await;
+        // Whoever enrolls goes on to the offline repository after this reason alone.
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+        let body = String::from_utf8_lossy(&body).into_owned();
+        assert!(body.contains("\"not_found\"") && body.contains("export-root --offline"), "{body}");
+    }
+    for path in ["/offline/metadata/timestamp.json", ARCHIVE, ZIP] {
+        assert_eq!(fetch(&relay, path, &[]).await.0, StatusCode::OK, "{path}");
+    }
+}

@@ -7,7 +7,7 @@ use crate::testing::{World, start};
 
 fn run(id: u64, started: Timestamp, outcome: Option<Outcome>) -> RunRecord {
     let ended = outcome.as_ref().map(|_| started);
-    RunRecord { id, started, ended, trigger: Trigger::Schedule, outcome, received_bytes: 0, clock_offset: None }
+    RunRecord { ended, outcome, ..RunRecord::begun(id, started, Trigger::Schedule) }
 }
 
 fn minutes(minutes: i64) -> Timestamp {

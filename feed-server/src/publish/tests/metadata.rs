@@ -38,7 +38,7 @@ impl Transport for Files {
 
 fn client(world: &World, repository: Repository, root: Repository) -> Updater {
     let files = Files(world.tree(repository.folder()));
-    Updater::new(files, &world.publisher.root_json(root)).unwrap()
+    Updater::new(files, &world.publisher.root_json(root).unwrap()).unwrap()
 }
 
 async fn refreshed(world: &World, repository: Repository, now: Timestamp) -> Updater {
@@ -85,8 +85,8 @@ async fn another_implementation_verifies_both_repositories_and_every_target() {
     }
     let mut online = refreshed(&world, Repository::Online, world.now).await;
     let offline_root = online.get_target("offline-root.json", world.now).await.unwrap();
-    assert_eq!(offline_root, world.publisher.root_json(Repository::Offline));
-    assert_eq!(Digest::of(&offline_root), world.publisher.root_fingerprint(Repository::Offline));
+    assert_eq!(offline_root, world.publisher.root_json(Repository::Offline).unwrap());
+    assert_eq!(Digest::of(&offline_root), world.publisher.root_fingerprint(Repository::Offline).unwrap());
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn resigning_touches_the_online_timestamp_alone() {
     let mut world = World::new();
     world.publish_next().await;
     let signed = world.now;
-    assert_eq!(world.publisher.next_resign(signed), signed + hours(6));
+    assert_eq!(world.publisher.next_resign(signed), Some(signed + hours(6)));
     assert!(world.publisher.resign(signed + hours(5)).await.unwrap().is_none());
     let before = world.files();
     world.now = signed + hours(6);
@@ -178,9 +178,9 @@ async fn resigning_touches_the_online_timestamp_alone() {
     assert_eq!(changed.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["repo/metadata/timestamp.json"]);
     assert_eq!(before.len(), after.len());
     assert_eq!(published.get("/repo/metadata/timestamp.json").unwrap().sha256, Digest::of(changed[0].1));
-    assert_eq!(world.publisher.next_resign(world.now), world.now + hours(6));
+    assert_eq!(world.publisher.next_resign(world.now), Some(world.now + hours(6)));
     // What is due already is due now.
-    assert_eq!(world.publisher.next_resign(world.now + hours(9)), world.now + hours(9));
+    assert_eq!(world.publisher.next_resign(world.now + hours(9)), Some(world.now + hours(9)));
     refreshed(&world, Repository::Online, signed + hours(7 * 24 + 1)).await;
 }
 
@@ -188,11 +188,11 @@ async fn resigning_touches_the_online_timestamp_alone() {
 async fn a_server_that_only_signs_keeps_everything_fresh_for_years() {
     let mut world = World::new();
     world.publish_next().await;
-    let first_root = world.publisher.root_json(Repository::Online);
+    let first_root = world.publisher.root_json(Repository::Online).unwrap();
     let began = world.now;
     let mut last = versions(&world, Repository::Offline).await;
     while world.now < began + hours(24 * 800) {
-        world.now = world.publisher.next_resign(world.now);
+        world.now = world.publisher.next_resign(world.now).unwrap();
         world.publisher.resign(world.now).await.unwrap().unwrap();
         for (repository, role, expires) in world.publisher.metadata_expiries() {
             let left = expires - world.now;
@@ -214,7 +214,7 @@ async fn a_server_that_only_signs_keeps_everything_fresh_for_years() {
     client.refresh(world.now).await.unwrap();
     assert!(client.trusted().root().version >= 3);
     let offline = client.get_target("offline-root.json", world.now).await.unwrap();
-    assert_eq!(offline, world.publisher.root_json(Repository::Offline));
+    assert_eq!(offline, world.publisher.root_json(Repository::Offline).unwrap());
     for role in ["snapshot", "targets"] {
         let names = std::fs::read_dir(world.tree("repo/metadata")).unwrap();
         let suffix = format!(".{role}.json");

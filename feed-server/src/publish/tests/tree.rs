@@ -88,7 +88,9 @@ async fn what_is_served_is_what_the_tree_holds() {
         assert_eq!((Digest::of(&bytes), bytes.len() as u64), (served.sha256, served.length), "{path}");
         assert_eq!(served.etag, format!("\"{}\"", served.sha256));
         let polled = ["timestamp.json", "posture-update.xml", "posture-offline.zip", "posture-offline.zip.sha256"];
-        let is_polled = polled.iter().any(|name| path.ends_with(&format!("/{name}")));
+        let is_polled = polled.iter().any(|name| path.ends_with(&format!("/{name}")))
+            || path.starts_with("/offline/posture-bundle")
+            || path.ends_with(".sheet.txt");
         assert_eq!(served.cache == Cache::Revalidate, is_polled, "{path}");
     }
     for path in ["/repo/metadata/timestamp.json", "/web/secure/spa/posture-update.xml"] {

@@ -75,3 +75,24 @@ async fn an_index_that_does_not_fit_its_release_stops_the_vendor_layout_alone() 
     assert_eq!(std::fs::read(world.tree(INDEX)).unwrap(), old);
     assert_eq!(world.publisher.published().load().serial(), Some(serial(2)), "headends get it all the same");
 }
+
+#[tokio::test]
+async fn a_release_without_an_index_is_not_given_out_under_an_older_one() {
+    let mut world = World::new();
+    world.publish_next().await;
+    let mut feed = world.next_feed();
+    (feed.index, feed.new_files) =
+        (None, feed.new_files.into_iter().filter(|file| file.file().name.as_str() != "posture-update.xml").collect());
+    let newest = world.store.newest_release().unwrap().unwrap().manifest;
+    let manifest = crate::release::plan(&feed, Some(&newest), None, world.now, false).unwrap().unwrap();
+    crate::release::commit(&world.store, feed, &manifest).unwrap();
+
+    let published = world.publisher.publish(world.now).await.unwrap();
+    assert!(published.get(&format!("/{INDEX}")).is_none() && !world.tree(INDEX).exists());
+    assert_eq!(published.newest().unwrap().serial, serial(2));
+    let archive = format!("web/secure/spa/r/1/{}", archives(&newest)[0].name);
+    assert!(world.tree(&archive).exists(), "runs that began with the older index end with its archives");
+
+    world.publish_next().await;
+    assert!(index(&world).entries[0].locator.contains("/web/secure/spa/r/3/"));
+}

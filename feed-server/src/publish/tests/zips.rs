@@ -5,8 +5,8 @@ use bundles::release::FileRef;
 use bundles::{Digest, Manifest};
 use zip::ZipArchive;
 
-use crate::publish::{PublishError, ZipOrigin};
-use crate::testing::{World, serial};
+use crate::publish::{Cache, ZipOrigin};
+use crate::testing::World;
 
 fn members(path: &std::path::Path) -> Vec<(String, Digest)> {
     let mut archive = ZipArchive::new(File::open(path).unwrap()).unwrap();
@@ -45,22 +45,15 @@ async fn each_retained_release_has_a_zip_of_upstreams_exact_files() {
 }
 
 #[tokio::test]
-async fn a_zip_to_carry_away_has_the_bytes_of_the_published_one() {
+async fn the_page_to_print_stands_beside_each_zip() {
     let mut world = World::new();
     world.publish_next().await;
-    let mut told = 0;
-    let built = world.publisher.build_ise_zip(serial(1), world.directory.path(), &mut |bytes| told += bytes).unwrap();
-    assert_eq!(built.path, world.directory.path().join("posture-offline-1.zip"));
-    assert_eq!(built.origin, ZipOrigin::BuiltFromFeed);
-    let bytes = fs::read(&built.path).unwrap();
-    assert_eq!((built.sha256, built.length), (Digest::of(&bytes), bytes.len() as u64));
-    assert_eq!(bytes, fs::read(world.tree("offline/posture-offline-1.zip")).unwrap());
-    let beside = fs::read_to_string(world.directory.path().join("posture-offline-1.zip.sha256")).unwrap();
-    assert_eq!(beside, format!("{}  posture-offline-1.zip\n", built.sha256));
-    assert!(told > 0);
-
-    let named = world.directory.path().join("for-ise.zip");
-    assert_eq!(world.publisher.build_ise_zip(serial(1), &named, &mut |_| {}).unwrap().path, named);
-    let missing = world.publisher.build_ise_zip(serial(9), &named, &mut |_| {}).unwrap_err();
-    assert!(matches!(missing, PublishError::NoRelease { .. }));
+    for name in ["posture-offline-1.zip", "posture-offline.zip", "posture-bundle-1.zip", "posture-bundle.zip"] {
+        let sheet = world.publisher.published().load().get(&format!("/offline/{name}.sheet.txt")).cloned().unwrap();
+        assert_eq!((sheet.content_type, sheet.cache), ("text/plain; charset=utf-8", Cache::Revalidate), "{name}");
+        let text = fs::read_to_string(world.tree(&format!("offline/{name}.sheet.txt"))).unwrap();
+        let digest = Digest::of(&fs::read(world.tree("offline").join(name)).unwrap()).to_string();
+        assert!(text.split_whitespace().collect::<String>().contains(&digest), "{text}");
+        assert!(text.contains(&format!("sha256sum {name}\n")), "{text}");
+    }
 }

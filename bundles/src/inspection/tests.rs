@@ -1,0 +1,120 @@
+use std::io::Cursor;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+use crate::Reason;
+use crate::fake::{Edition, Feed, Options, Origin, Release, bundle_of};
+
+fn start() -> Timestamp {
+    Timestamp::from_second(1_750_000_000).unwrap()
+}
+
+fn end() -> Timestamp {
+    start() + SignedDuration::from_hours(90 * 24)
+}
+
+fn release() -> Release {
+    Release::of(&Feed::make(&Edition::after(), &Options::small()), Serial::new(42).unwrap(), start())
+}
+
+fn trust(origin: &Origin) -> Trust<'_> {
+    Trust { root: origin.root().as_bytes(), held: None, highest_serial: None, signed_time: None, now: start() }
+}
+
+fn inspected(bytes: &[u8], trust: &Trust<'_>) -> Inspection {
+    let mut bundle = Bundle::open(Cursor::new(bytes), &Limits::default()).unwrap();
+    inspect(&mut bundle, trust, &Limits::default())
+}
+
+fn marks(inspection: &Inspection) -> Vec<(Check, Mark)> {
+    inspection.verdict.steps.iter().map(|line| (line.step, line.result)).collect()
+}
+
+fn failed(inspection: &Inspection) -> Vec<(Check, Reason)> {
+    let steps = inspection.verdict.steps.iter();
+    steps.filter_map(|line| Some((line.step, line.failure.as_ref()?.reason))).collect()
+}
+
+#[test]
+fn a_good_bundle_passes_every_check_and_shows_what_is_in_it() {
+    let origin = Origin::new(1, start());
+    let bytes = origin.bundle(&release(), end());
+    let before = Edition::before();
+    let here = Here { what: "relay in /data".to_owned(), serial: Serial::new(41), versions: before.versions };
+    let trust = Trust { highest_serial: Serial::new(41), ..trust(&origin) };
+    let inspection = inspected(&bytes, &trust).with_here(here);
+    assert!(marks(&inspection).iter().all(|(_, mark)| *mark == Mark::Ok), "{inspection}");
+    assert_eq!(marks(&inspection).len(), 10);
+    assert!(inspection.import.can && inspection.signer.as_ref().unwrap().is_trusted);
+    let text = inspection.to_string();
+    for word in ["300418.0.0.0", "280052.0.0.0", "release 41", "here: yes", &Digest::of(trust.root).to_string()] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+    let json = serde_json::to_value(&inspection).unwrap();
+    assert_eq!((&json["result"], &json["bundle"]["serial"]), (&"ok".into(), &42.into()));
+    assert_eq!(json["steps"].as_array().unwrap().len(), 10);
+    assert_eq!(json["signer"]["keys"]["timestamp"].as_array().unwrap().len(), 1);
+
+    let again = inspected(&bytes, &Trust { highest_serial: Serial::new(42), ..trust });
+    assert!(again.import.can && again.import.why.contains("already"), "{again}");
+    assert!(!again.not_importable("this is an origin").import.can);
+}
+
+#[test]
+fn it_goes_on_after_what_failed() {
+    let (ours, other) = (Origin::new(1, start()), Origin::new(2, start()));
+    let bytes = other.bundle(&release(), end());
+    let late = Trust { now: end() + SignedDuration::from_hours(240), highest_serial: Serial::new(50), ..trust(&ours) };
+    let inspection = inspected(&bytes, &late);
+    assert_eq!(
+        failed(&inspection),
+        [
+            (Check::RootChain, Reason::Signature),
+            (Check::ValidUntil, Reason::Expired),
+            (Check::Newest, Reason::Rollback)
+        ]
+    );
+    assert_eq!(inspection.verdict.exit_code, Reason::Signature.exit_code());
+    let text = inspection.to_string();
+    assert!(text.contains("NOT trusted here") && text.contains("10 days ago"), "{text}");
+    assert!(text.contains("here: no"), "{text}");
+    let files = inspection.verdict.steps.iter().find(|line| line.step == Check::Files).unwrap();
+    assert_eq!(files.result, Mark::Ok, "{text}");
+}
+
+#[test]
+fn a_damaged_member_is_named() {
+    let origin = Origin::new(1, start());
+    let good = origin.bundle(&release(), end());
+    let archive = &release().manifest.components[0].files[0].archive;
+    let name = archive.target_name().unwrap().served_as(&archive.sha256);
+    let content = &release().files[&archive.sha256];
+    let mut bytes = good.clone();
+    let at = bytes.windows(content.len()).position(|window| window == content.as_slice()).unwrap();
+    bytes[at + content.len() / 2] ^= 1;
+    let inspection = inspected(&bytes, &trust(&origin));
+    assert_eq!(failed(&inspection), [(Check::Files, Reason::BadArchive)], "{inspection}");
+    assert!(inspection.to_string().contains(&name), "{inspection}");
+}
+
+#[test]
+fn an_archive_that_opens_to_something_else_than_signed_is_named() {
+    let origin = Origin::new(1, start());
+    let mut release = release();
+    // What an origin would sign that does not open what it serves.
+    release.manifest.components[0].files[0].payload.sha256 = Digest::of(b"other");
+    let metadata = origin.metadata(42, end(), &release.targets());
+    let inspection = inspected(&bundle_of(&release, &metadata), &trust(&origin));
+    assert_eq!(failed(&inspection), [(Check::Archives, Reason::DigestMismatch)], "{inspection}");
+}
+
+#[test]
+fn what_is_no_bundle_is_said_at_once() {
+    let origin = Origin::new(1, start());
+    let error = Bundle::open(Cursor::new(b"PK"), &Limits::default()).unwrap_err();
+    let inspection = Inspection::of_no_bundle(&error, &trust(&origin));
+    assert_eq!(failed(&inspection).len(), 1);
+    assert!(!inspection.import.can && inspection.bundle.is_none());
+    assert!(inspection.to_string().contains("here: no"), "{inspection}");
+}

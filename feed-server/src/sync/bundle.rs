@@ -1,0 +1,95 @@
+//! The intake of a bundle: the files of its release come into staging, each held to what is signed. Nothing else of the zip
+//! is written anywhere, and of what the store has already, nothing.
+
+use std::io::{self, Read, Seek};
+
+use bundles::bundle::{Bundle, BundleError};
+use bundles::zip_file::ZipFileError;
+use bundles::{Digest, Limits, Manifest, Reason, Reasoned};
+
+use super::checked::{CheckedFile, Staging};
+use super::signed::{self, SignedFileError};
+
+/// Room that taking a release needs, in bytes: its new files and what they open to, and where it is a new one the zips that
+/// are built of it.
+#[must_use]
+pub fn room(manifest: &Manifest, is_new: bool, is_known: impl Fn(&Digest) -> bool) -> u64 {
+    let sum =
+        |files: Vec<&bundles::release::FileRef>| files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.length));
+    let new = manifest.files().into_iter().filter(|file| !is_known(&file.sha256)).collect();
+    // One for headends and relays, one for ISE.
+    let zips = sum(bundles::bundle::carried(manifest)).saturating_mul(2);
+    sum(new).saturating_add(if is_new { zips } else { 0 })
+}
+
+/// Bytes that [`intake`] will read.
+#[must_use]
+pub fn input_bytes(manifest: &Manifest, is_known: impl Fn(&Digest) -> bool, limits: &Limits) -> u64 {
+    let wanted = signed::wanted(manifest, is_known, limits).unwrap_or_default();
+    wanted.iter().fold(0, |sum: u64, one| sum.saturating_add(one.file().length))
+}
+
+/// Takes the files of a verified release that are not known. `progress` is told of each piece, in bytes, and may stop it.
+///
+/// # Errors
+/// One of them is not what is signed, does not open, or is past a limit; the zip cannot be read; or there is no room.
+/// Then nothing stays in staging.
+pub fn intake<F: Read + Seek>(
+    bundle: &mut Bundle<F>,
+    manifest: &Manifest,
+    is_known: impl Fn(&Digest) -> bool,
+    staging: &Staging,
+    limits: &Limits,
+    progress: &mut dyn FnMut(u64) -> io::Result<()>,
+) -> Result<Vec<CheckedFile>, BundleIntakeError> {
+    let mut files = Vec::new();
+    for wanted in signed::wanted(manifest, is_known, limits)? {
+        let mut content = Told { content: bundle.open_file(wanted.file())?, progress: &mut *progress };
+        files.extend(wanted.take(staging, limits, &mut content).map_err(of_reading)?);
+    }
+    Ok(files)
+}
+
+/// What the zip's reader found wrong comes through as an error of reading.
+fn of_reading(error: SignedFileError) -> BundleIntakeError {
+    match error {
+        SignedFileError::Read { name, source } => match ZipFileError::within(source) {
+            Ok(source) => BundleError::Zip(source).into(),
+            Err(source) => SignedFileError::Read { name, source }.into(),
+        },
+        error => error.into(),
+    }
+}
+
+struct Told<'a, R> {
+    content: R,
+    progress: &'a mut dyn FnMut(u64) -> io::Result<()>,
+}
+
+impl<R: Read> Read for Told<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.content.read(buffer)?;
+        (self.progress)(read as u64)?;
+        Ok(read)
+    }
+}
+
+/// Why the files of a bundle were not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleIntakeError {
+    /// The zip says no.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A file is not what is signed, or cannot be staged.
+    #[error(transparent)]
+    File(#[from] SignedFileError),
+}
+
+impl Reasoned for BundleIntakeError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Bundle(source) => source.reason(),
+            Self::File(source) => source.reason(),
+        }
+    }
+}
