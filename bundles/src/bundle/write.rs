@@ -125,7 +125,7 @@ fn member<'m>(part: &Part, bytes: &'m [u8]) -> Result<Member<'m>, ZipError> {
     Ok(Member { name: path(part)?, length: bytes.len() as u64, open: Box::new(move || Ok(Box::new(bytes))) })
 }
 
-/// How much [`write`] will report as progress, in bytes.
+/// How much [`write()`] will report as progress, in bytes.
 ///
 /// # Errors
 /// A file's name is too long for a bundle.

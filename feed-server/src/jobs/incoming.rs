@@ -1,7 +1,7 @@
 //! The watched folder of a relay: zips that are put there are imported and removed, bad ones are moved to quarantine.
 //!
-//! A look is taken at every tick. A file is taken once it has stopped changing and is whole; see [`folder`] for what that
-//! means, and [`watch`] for when.
+//! A look is taken at every tick. A file is taken once it has stopped changing and is whole; see `folder` for what that
+//! means, and `watch` for when.
 
 mod folder;
 mod watch;

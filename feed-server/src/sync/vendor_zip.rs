@@ -2,7 +2,7 @@
 //!
 //! With an index, the index says what the feed is: its entries are found in the zip by their file names, and held to
 //! what it promises of them. Without one, every archive whose name the patterns know is an entry. What else the zip holds
-//! becomes no component, unless it is an archive of a known name (see [`layout`]): headends would fetch and open it in
+//! becomes no component, unless it is an archive of a known name (see `layout`): headends would fetch and open it in
 //! vain. None of it is lost, since the zip itself is carried byte for byte.
 
 mod layout;
