@@ -237,7 +237,8 @@ async fn vendors(
     put(app, record).await?;
     let given = record.name.as_deref().unwrap_or("posture-offline.zip");
     let who = match &record.by {
-        BroughtBy::Operator => "operator on the server itself".to_owned(),
+        BroughtBy::Operator { user: Some(user) } => format!("operator {user} on the server itself"),
+        BroughtBy::Operator { user: None } => "operator on the server itself".to_owned(),
         BroughtBy::Token { name } => format!("operator with the token {name}"),
         BroughtBy::WatchedFolder => "whoever may write to the watched folder".to_owned(),
     };

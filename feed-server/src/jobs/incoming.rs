@@ -4,6 +4,7 @@
 //! means, and `watch` for when.
 
 mod folder;
+mod quarantine;
 mod watch;
 
 use std::io::{self, Read as _};
@@ -32,6 +33,9 @@ const QUIET: Duration = Duration::from_secs(5);
 /// After this a copy that stopped before its end will not go on, and people want to know.
 const ABANDONED: Duration = Duration::from_mins(10);
 
+/// How long a file that could not be imported for want of room, or because the server stopped, is left alone at first.
+const FIRST_WAIT: Duration = Duration::from_mins(1);
+
 /// Read at once.
 const PIECE: usize = 256 << 10;
 
@@ -51,7 +55,10 @@ pub async fn keep(app: Arc<App>, stop: CancellationToken) {
         }
         let looking = folder.clone();
         let found = match blocking(move || looking.look()).await {
-            Ok(found) => found,
+            Ok(found) => {
+                is_readable = true;
+                found
+            }
             Err(error) => {
                 // A stick that is not plugged in. Said once, not every second.
                 if std::mem::replace(&mut is_readable, false) {
@@ -60,9 +67,7 @@ pub async fn keep(app: Arc<App>, stop: CancellationToken) {
                 Vec::new()
             }
         };
-        let quiet = SignedDuration::try_from(clock::patience(QUIET)).unwrap_or(SignedDuration::MAX);
-        for (file, still) in watch.look(&found, quiet, app.now()) {
-            is_readable = true;
+        for (file, still) in watch.look(&found, patience(QUIET), app.now()) {
             let done = tokio::select! {
                 () = stop.cancelled() => return,
                 done = take(&app, &folder, &file, still) => done,
@@ -70,11 +75,15 @@ pub async fn keep(app: Arc<App>, stop: CancellationToken) {
             match done {
                 // Gone, or looked at again at the next tick.
                 Done::NothingMore | Done::NotYet => {}
-                Done::Again => watch.again(&file.name, app.now()),
+                Done::Again => watch.again(&file.name, patience(FIRST_WAIT), app.now()),
                 Done::Stays => watch.done(&file.name),
             }
         }
     }
+}
+
+fn patience(wait: Duration) -> SignedDuration {
+    SignedDuration::try_from(clock::patience(wait)).unwrap_or(SignedDuration::MAX)
 }
 
 /// What became of a file.
@@ -93,11 +102,10 @@ enum Done {
 async fn take(app: &Arc<App>, folder: &Folder, file: &Found, still: SignedDuration) -> Done {
     let name = file.name.to_string_lossy().into_owned();
     let (looking, found) = (folder.clone(), file.clone());
-    let abandoned = SignedDuration::try_from(clock::patience(ABANDONED)).unwrap_or(SignedDuration::MAX);
     match blocking(move || looking.whole(&found)).await {
         Ok(Whole::Yes) => {}
         // What is wrong with it, the import says.
-        Ok(Whole::NotYet) if still >= abandoned => {}
+        Ok(Whole::NotYet) if still >= patience(ABANDONED) => {}
         Ok(Whole::NotYet) => return Done::NotYet,
         Ok(Whole::Differs { found, expected }) => {
             let message = format!(
@@ -146,7 +154,7 @@ fn unread(name: &str, error: &io::Error) -> Done {
     match error.kind() {
         io::ErrorKind::ResourceBusy | io::ErrorKind::NotFound => Done::NotYet,
         _ => {
-            tracing::warn!(name, %error, "a zip in the watched folder cannot be read; it is tried again");
+            tracing::warn!(name, %error, "a zip in the watched folder cannot be taken; it is tried again");
             Done::Again
         }
     }
@@ -178,8 +186,12 @@ async fn import(app: &Arc<App>, folder: &Folder, file: &Found, name: &str) -> io
     let opened = blocking(move || opening.open(&found)).await?;
     let asking = Arc::clone(app);
     let asked = tokio::task::spawn_blocking(move || asking.import(brought)).await.map_err(io::Error::other)?;
-    // Whatever keeps it from beginning, the next look tries again.
-    let Ok(handing) = asked else { return Ok(None) };
+    let handing = match asked {
+        Ok(handing) => handing,
+        Err(failure) if failure.reason == Reason::Busy => return Ok(None),
+        // Not at every look: it is logged each time.
+        Err(failure) => return Err(io::Error::other(failure.message)),
+    };
     let found = file.clone();
     let read = blocking(move || hand_over(opened, &found, &handing.pieces)).await;
     let record = handing.answer.await.ok();
@@ -212,13 +224,28 @@ async fn bad(app: &App, folder: &Folder, file: &Found, failure: Failure, sha256:
     match blocking(move || moving.quarantine(&found, &failure, sha256, now)).await {
         Ok(place) => {
             tracing::warn!(name, reason, place = %place.display(), "a bad zip was moved out of the watched folder");
+            tidy_quarantine(app, folder).await;
             Done::NothingMore
         }
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Done::NotYet,
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            tracing::warn!(name, reason, %error, "there is no room to move a bad zip out of the watched folder; it is tried again");
+            Done::Again
+        }
         Err(error) => {
             tracing::warn!(name, reason, %error, "a bad zip stays in the watched folder, which cannot be written");
             Done::Stays
         }
+    }
+}
+
+/// Whoever may write to the folder must not fill the disk with what is refused.
+async fn tidy_quarantine(app: &App, folder: &Folder) {
+    let (tidying, max_bytes) = (folder.clone(), app.config.bundles.max_upload);
+    match blocking(move || tidying.tidy_quarantine(max_bytes)).await {
+        Ok(0) => {}
+        Ok(removed) => tracing::info!(removed, "the oldest bad zips were removed from quarantine"),
+        Err(error) => tracing::warn!(%error, "quarantine cannot be tidied; the next bad zip tries again"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod damage;
+mod folder;
 mod hops;
 mod printed;
 mod readers;

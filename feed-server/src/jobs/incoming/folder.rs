@@ -1,8 +1,8 @@
 //! A watched folder on disk: what is in it, whether a file of it is whole, and where a bad one goes.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -11,10 +11,8 @@ use bundles::{Digest, Reason};
 use jiff::Timestamp;
 use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat};
 
+use super::quarantine::{DIGEST, Quarantine, suffixed};
 use super::watch::{Found, Identity};
-
-/// Where bad files go, in the folder.
-const QUARANTINE: &str = "quarantine";
 
 /// Names that are looked at at all: zips, and what is mistaken for them.
 const LOOKED_AT: [&str; 4] = [".zip", ".gz", ".tgz", ".tar"];
@@ -31,9 +29,6 @@ const MAX_DIGEST_BYTES: u64 = 4 << 10;
 /// The end of a zip's directory, and its comment at most (APPNOTE.TXT, section 4.3.16).
 const END_BYTES: usize = 22;
 const MAX_COMMENT_BYTES: u64 = 0xffff;
-
-/// Numbers that are tried for a name that is taken in quarantine.
-const MAX_NAMESAKES: usize = 1_000;
 
 /// Whether a file is ready to be imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,31 +133,25 @@ impl Folder {
         sha256: Option<Digest>,
         now: Timestamp,
     ) -> io::Result<PathBuf> {
-        let quarantine = self.0.join(QUARANTINE);
-        match fs::create_dir(&quarantine) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        if !fs::symlink_metadata(&quarantine)?.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::NotADirectory, "quarantine is no folder"));
-        }
+        let quarantine = Quarantine::of(&self.0)?;
         let path = self.0.join(&found.name);
         if identity(&fs::symlink_metadata(&path)?) != found.identity {
             return Err(changed());
         }
-        let place = free_place(&quarantine, &found.name)?;
         // First the reason: a file without one would be a riddle, a reason without its file is none.
-        let mut reason =
-            OpenOptions::new().write(true).create(true).truncate(true).open(suffixed(&place, ".reason.txt"))?;
-        reason.write_all(reason_text(&found.name, failure, sha256, now).as_bytes())?;
-        reason.sync_all()?;
+        let place = quarantine.place(&found.name, &reason_text(&found.name, failure, sha256, now))?;
         fs::rename(path, &place)?;
-        self.beside(&found.name, |beside| fs::rename(beside, suffixed(&place, ".sha256")))?;
+        self.beside(&found.name, |beside| fs::rename(beside, suffixed(&place, DIGEST)))?;
         Ok(place)
     }
 
+    /// Removes the oldest bad files from quarantine until the others are within its bounds; how many those were.
+    pub(super) fn tidy_quarantine(&self, max_bytes: u64) -> io::Result<usize> {
+        Quarantine::of(&self.0)?.tidy(max_bytes)
+    }
+
     fn beside(&self, name: &OsStr, act: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-        match act(&suffixed(&self.0.join(name), ".sha256")) {
+        match act(&suffixed(&self.0.join(name), DIGEST)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
@@ -170,7 +159,7 @@ impl Folder {
 
     /// The digest in `<name>.sha256`, as `sha256sum` writes it; `None` where there is none that can be read.
     fn digest_beside(&self, name: &OsStr) -> io::Result<Option<Digest>> {
-        let path = suffixed(&self.0.join(name), ".sha256");
+        let path = suffixed(&self.0.join(name), DIGEST);
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
             Ok(file) if file.metadata()?.is_file() => file,
@@ -229,24 +218,6 @@ fn may_become_a_zip(file: &mut File) -> io::Result<bool> {
     let read = file.read(&mut start)?;
     let start = &start[..read];
     Ok(b"PK".starts_with(start) || start.iter().all(|byte| *byte == 0))
-}
-
-fn suffixed(path: &Path, suffix: &str) -> PathBuf {
-    let mut text = OsString::from(path);
-    text.push(suffix);
-    text.into()
-}
-
-/// `name`, or where that is taken, `name.2` and so on.
-fn free_place(quarantine: &Path, name: &OsStr) -> io::Result<PathBuf> {
-    let place = quarantine.join(name);
-    let numbered = (2..=MAX_NAMESAKES).map(|number| suffixed(&place, &format!(".{number}")));
-    for place in std::iter::once(place.clone()).chain(numbered) {
-        if fs::symlink_metadata(&place).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            return Ok(place);
-        }
-    }
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, "quarantine is full of files of this name"))
 }
 
 fn reason_text(name: &OsStr, failure: &Failure, sha256: Option<Digest>, now: Timestamp) -> String {

@@ -5,12 +5,9 @@ use std::ffi::OsString;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How long a file that could not be imported for want of room, or because the server stopped, is left alone at first; doubled
-/// each time.
-pub(super) const FIRST_WAIT: SignedDuration = SignedDuration::from_mins(1);
-
-/// The longest of those waits: whoever made room does not want to wait longer for it to be noticed.
-pub(super) const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
+/// How often the wait before another try is doubled at most: from a minute to about an hour. Whoever made room does not
+/// want to wait longer for it to be noticed.
+const MAX_DOUBLINGS: u32 = 6;
 
 /// What tells a file from what it was, or from another one of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +48,7 @@ struct Seen {
 struct Again {
     at: Timestamp,
     wait: SignedDuration,
+    doublings: u32,
 }
 
 impl Watch {
@@ -87,11 +85,12 @@ impl Watch {
         }
     }
 
-    /// The file is to be tried again, later each time.
-    pub(super) fn again(&mut self, name: &OsString, now: Timestamp) {
+    /// The file is to be tried again: after `first` the first time, and later each time.
+    pub(super) fn again(&mut self, name: &OsString, first: SignedDuration, now: Timestamp) {
         if let Some(seen) = self.seen.get_mut(name) {
-            let wait = seen.again.map_or(FIRST_WAIT, |again| (again.wait * 2).min(LONGEST_WAIT));
-            seen.again = Some(Again { at: now.saturating_add(wait).unwrap_or(Timestamp::MAX), wait });
+            let doublings = seen.again.map_or(0, |again| (again.doublings + 1).min(MAX_DOUBLINGS));
+            let wait = first * (1 << doublings);
+            seen.again = Some(Again { at: now.saturating_add(wait).unwrap_or(Timestamp::MAX), wait, doublings });
         }
     }
 }
@@ -153,9 +152,9 @@ mod tests {
         let file = [file("a", 1)];
         ready(&mut watch, &file, 0);
         let mut second = 5;
-        for wait in [60, 120, 240, 480, 960, 1_920, 3_600, 3_600] {
+        for wait in [60, 120, 240, 480, 960, 1_920, 3_840, 3_840] {
             assert_eq!(ready(&mut watch, &file, second), ["a"]);
-            watch.again(&"a".into(), at(second));
+            watch.again(&"a".into(), SignedDuration::from_mins(1), at(second));
             assert!(ready(&mut watch, &file, second + wait - 1).is_empty(), "{wait}");
             second += wait;
         }
@@ -168,7 +167,7 @@ mod tests {
         ready(&mut watch, &file, 1_000_000);
         assert!(ready(&mut watch, &file, 0).is_empty());
         assert_eq!(ready(&mut watch, &file, 5), ["a"]);
-        watch.again(&"a".into(), at(1_000_000));
+        watch.again(&"a".into(), SignedDuration::from_mins(1), at(1_000_000));
         assert_eq!(ready(&mut watch, &file, 6), ["a"], "the wait was for another time");
     }
 }
