@@ -1,5 +1,6 @@
 //! Who may do what: a token with a scope on the network, everything on the control socket, whose file mode is the door.
 
+use std::any::Any;
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
 
@@ -8,10 +9,12 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, web};
 use bundles::Reason;
+use tokio::net::UnixStream;
 
 use super::errors::Problem;
 use crate::app::App;
 use crate::store::records::Scope;
+use crate::store::user_name;
 use crate::tokens::Presented;
 
 /// What a listener knows of those who connect to it.
@@ -21,6 +24,27 @@ pub enum Door {
     Network,
     /// Only the data directory's owner (and root) can open the socket.
     Control,
+}
+
+/// Who is at the other end of a connection to the control socket, as the kernel says (`SO_PEERCRED`, unix(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    user: u32,
+}
+
+impl Peer {
+    /// Of a new connection; `None` where it is none to a Unix socket.
+    #[must_use]
+    pub fn of(connection: &dyn Any) -> Option<Self> {
+        let credentials = connection.downcast_ref::<UnixStream>()?.peer_cred().ok()?;
+        Some(Self { user: credentials.uid() })
+    }
+
+    /// The user's name, else the number.
+    #[must_use]
+    pub fn name(&self) -> String {
+        user_name(self.user)
+    }
 }
 
 /// The scope that a route asks for, as a type, so that a handler cannot forget it.

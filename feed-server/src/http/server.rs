@@ -16,7 +16,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::task::JoinHandle;
 use url::Url;
 
-use super::auth::Door;
+use super::auth::{Door, Peer};
 use super::{api, content, errors, measure};
 use crate::app::App;
 use crate::config;
@@ -242,6 +242,11 @@ impl Servers {
                 .configure(api::monitoring::configure)
                 .configure(content::configure)
                 .default_service(web::to(errors::no_such_route))
+        })
+        .on_connect(|connection, data| {
+            if let Some(peer) = Peer::of(connection) {
+                data.insert(peer);
+            }
         })
         .workers(1)
         .shutdown_timeout(SHUTDOWN_SECONDS)

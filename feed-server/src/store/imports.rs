@@ -76,7 +76,11 @@ pub struct VerifiedFacts {
 #[serde(tag = "by", rename_all = "snake_case")]
 pub enum BroughtBy {
     /// `feed-server bundle import` on this machine.
-    Operator,
+    Operator {
+        /// The name of the system's user, or `#` and the number where there is no name; absent where it was not recorded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+    },
     /// An upload with an administrator's token.
     Token {
         /// The token's name.
@@ -89,7 +93,8 @@ pub enum BroughtBy {
 impl std::fmt::Display for BroughtBy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Operator => f.write_str("the control socket"),
+            Self::Operator { user: Some(user) } => write!(f, "{user} on the server itself"),
+            Self::Operator { user: None } => f.write_str("an operator on the server itself"),
             Self::Token { name } => write!(f, "the token {name}"),
             Self::WatchedFolder => f.write_str("the watched folder"),
         }

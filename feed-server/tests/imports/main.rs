@@ -11,6 +11,7 @@ mod support;
 mod folder;
 mod import;
 mod inspect;
+mod interrupted;
 mod killed;
 mod origin;
 mod refused;

@@ -189,7 +189,7 @@ fn the_command_says_why_with_and_without_a_server() {
         assert!(code == 2 && error.contains("is no file"), "{error}");
         assert_eq!(site.fails(&["bundle", "import", "x", "--accept-version-rollback"]).0, 2);
         let status = site.prints(&["status"]);
-        assert!(status.contains("bundle.tar.gz by hand: failed (bad_archive)"), "{status}");
+        assert!(status.contains(" on the server itself: failed (bad_archive)"), "{status}");
         nothing_is_left(&site);
     }
 }

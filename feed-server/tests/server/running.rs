@@ -70,6 +70,12 @@ impl Site {
         server.wait().unwrap().code()
     }
 
+    /// The server's process.
+    #[allow(dead_code, reason = "not every test binary signals it")]
+    pub(crate) fn server(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(self.server.as_ref().unwrap())
+    }
+
     /// As a crash would.
     pub(crate) fn kill(&mut self) {
         let mut server = self.server.take().unwrap();

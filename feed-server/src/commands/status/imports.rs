@@ -21,10 +21,11 @@ pub(super) fn going_on(importing: &ImportProgressView) -> String {
 
 pub(super) fn ended(import: &ImportView) -> String {
     let name = import.name.as_deref().unwrap_or("a zip");
-    let by = match (&import.token, import.by.as_str()) {
-        (Some(token), _) => format!("with the token {token}"),
-        (None, "watched_folder") => "from the watched folder".to_owned(),
-        (None, _) => "by hand".to_owned(),
+    let by = match (&import.token, &import.user, import.by.as_str()) {
+        (Some(token), _, _) => format!("with the token {token}"),
+        (None, Some(user), _) => format!("by {user} on the server itself"),
+        (None, None, "watched_folder") => "from the watched folder".to_owned(),
+        (None, None, _) => "by hand".to_owned(),
     };
     let at = local_time(import.ended.unwrap_or(import.started));
     let serial = import.serial.map_or_else(String::new, |serial| format!(" {serial}"));

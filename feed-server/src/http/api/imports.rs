@@ -11,7 +11,7 @@ use super::views::{ImportProgressView, ImportView, ImportsView};
 use crate::app::App;
 use crate::app::imports::{Brought, Piece};
 use crate::app::runs::Wishes;
-use crate::http::auth::{Allowed, Door, Operate, Read};
+use crate::http::auth::{Allowed, Door, Operate, Peer, Read};
 use crate::http::errors::{Answer, Problem, status_of};
 use crate::store::imports::{BroughtBy, ImportKind, KEPT_IMPORTS};
 
@@ -59,7 +59,7 @@ pub async fn take(
 ) -> Answer {
     let ImportQuery { kind, name, accept_version_rollback } = query.into_inner();
     let by = match request.app_data::<Door>() {
-        Some(Door::Control) => BroughtBy::Operator,
+        Some(Door::Control) => BroughtBy::Operator { user: request.conn_data::<Peer>().map(Peer::name) },
         Some(Door::Network) | None => BroughtBy::Token { name: caller.who },
     };
     let brought = Brought {

@@ -36,6 +36,9 @@ pub struct ImportView {
     pub by: String,
     /// The token's name, where it was one.
     pub token: Option<String>,
+    /// The system's user, where it was one on this machine.
+    #[serde(default)]
+    pub user: Option<String>,
     /// `bundle` or `vendor-zip`.
     #[schema(value_type = String)]
     pub kind: ImportKind,
@@ -70,7 +73,11 @@ pub struct ImportView {
 
 impl From<&ImportRecord> for ImportView {
     fn from(import: &ImportRecord) -> Self {
-        let (by, token) = by(&import.by);
+        let (token, user) = match &import.by {
+            BroughtBy::Operator { user } => (None, user.clone()),
+            BroughtBy::Token { name } => (Some(name.clone()), None),
+            BroughtBy::WatchedFolder => (None, None),
+        };
         let verified = import.verified.as_ref();
         let outcome = import.outcome.as_ref();
         let serial = outcome.and_then(crate::store::imports::ImportOutcome::serial);
@@ -78,8 +85,9 @@ impl From<&ImportRecord> for ImportView {
             id: import.id,
             started: import.started,
             ended: import.ended,
-            by,
+            by: by(&import.by),
             token,
+            user,
             kind: import.kind,
             name: import.name.clone(),
             length: import.length,
@@ -95,12 +103,13 @@ impl From<&ImportRecord> for ImportView {
     }
 }
 
-fn by(by: &BroughtBy) -> (String, Option<String>) {
+fn by(by: &BroughtBy) -> String {
     match by {
-        BroughtBy::Operator => ("operator".to_owned(), None),
-        BroughtBy::Token { name } => ("token".to_owned(), Some(name.clone())),
-        BroughtBy::WatchedFolder => ("watched_folder".to_owned(), None),
+        BroughtBy::Operator { .. } => "operator",
+        BroughtBy::Token { .. } => "token",
+        BroughtBy::WatchedFolder => "watched_folder",
     }
+    .to_owned()
 }
 
 /// How far the import is that is going on.
@@ -129,7 +138,7 @@ impl From<&ImportProgress> for ImportProgressView {
         Self {
             id: progress.id,
             started: progress.started,
-            by: by(&progress.brought.by).0,
+            by: by(&progress.brought.by),
             name: progress.brought.name.clone(),
             step,
             done_bytes,
