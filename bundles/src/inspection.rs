@@ -154,7 +154,10 @@ impl Inspection {
     /// With the file's own facts.
     #[must_use]
     pub fn with_zip(mut self, zip: ZipFacts) -> Self {
-        self.zip = Some(zip);
+        // Who made the stick named the file.
+        let ZipFacts { name, length, sha256 } = zip;
+        let name = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        self.zip = Some(ZipFacts { name, length, sha256 });
         self
     }
 

@@ -60,7 +60,8 @@ impl fmt::Display for Source {
             SourceKind::VendorZip => "the vendor's zip",
         };
         match &self.url {
-            Some(url) => write!(f, "{kind}, {url}"),
+            // It may not be signed yet, and must not write lines of its own, nor give orders to a terminal.
+            Some(url) => write!(f, "{kind}, {}", url.escape_debug()),
             None => f.write_str(kind),
         }
     }

@@ -125,7 +125,7 @@ fn signer(verified: &Verified, metadata: &Metadata, is_trusted: bool) -> Signer 
     }
     let ids = |text: &str| {
         let parsed = serde_json::from_str::<Signatures>(text).map(|it| it.signatures).unwrap_or_default();
-        parsed.into_iter().map(|signature| signature.keyid.chars().take(64).collect()).collect()
+        parsed.into_iter().map(|signature| signature.keyid.escape_debug().take(64).collect()).collect()
     };
     let newest = metadata.roots.last().map(String::as_str).unwrap_or_default();
     let keys = [

@@ -118,3 +118,26 @@ fn what_is_no_bundle_is_said_at_once() {
     assert!(!inspection.import.can && inspection.bundle.is_none());
     assert!(inspection.to_string().contains("here: no"), "{inspection}");
 }
+
+#[test]
+fn what_others_wrote_gives_no_orders_to_the_terminal() {
+    let origin = Origin::new(1, start());
+    let mut release = release();
+    release.manifest.source.url = Some("https://x/\u{1b}[2J\nTrusted      root \u{202e}".to_owned());
+    let mut metadata = origin.metadata(42, end(), &release.targets());
+    // Signatures under keys that nobody knows count for nothing, and are listed.
+    let mut timestamp: serde_json::Value = serde_json::from_str(&metadata.timestamp).unwrap();
+    let stranger = serde_json::json!({ "keyid": "\u{1b}[1A\nSigner", "sig": "" });
+    timestamp["signatures"].as_array_mut().unwrap().push(stranger);
+    metadata.timestamp = timestamp.to_string();
+    let inspection = inspected(&bundle_of(&release, &metadata), &trust(&origin));
+    let zip = ZipFacts { name: "\u{1b}]0;x\u{7}\n.zip".to_owned(), length: 1, sha256: Digest::of(b"") };
+    let text = inspection.with_zip(zip).to_string();
+    let gives_orders = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!text.contains(gives_orders), "{text:?}");
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with("Trusted") || line.starts_with("Signer")).count(),
+        2,
+        "{text}"
+    );
+}
