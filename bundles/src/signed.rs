@@ -13,7 +13,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sigstore_tuf::TrustedMetadataSet;
+use sigstore_tuf::{Metadata as Parsed, Role, Root, Snapshot, TrustedMetadataSet};
 
 pub use error::SignedError;
 
@@ -259,6 +259,16 @@ impl Verified {
         }
     }
 
+    /// Whether this is the one of an origin's two repositories that it should be. Their keys may be trusted for the other
+    /// one's sake by mistake; what tells them apart is that the online one names the offline one's root, and not itself.
+    ///
+    /// # Errors
+    /// It is the other one.
+    pub fn check_is_online(&self, should_be: bool) -> Result<(), SignedError> {
+        let is_online = self.targets.contains_key(&TargetName::of_offline_root());
+        if is_online == should_be { Ok(()) } else { Err(SignedError::OtherRepository { is_online }) }
+    }
+
     /// What is signed under a name.
     ///
     /// # Errors
@@ -320,11 +330,11 @@ impl Floor {
         // A snapshot that the held timestamp does not name is one before: whoever keeps metadata was killed at it.
         let is_snapshot_named = self.targets.is_some();
         let same = [
-            ("timestamp", self.timestamp, &bytes.timestamp, &held.timestamp, true),
-            ("snapshot", self.snapshot, &bytes.snapshot, &held.snapshot, is_snapshot_named),
+            ("timestamp", self.timestamp, is_same::<sigstore_tuf::Timestamp>(&bytes.timestamp, &held.timestamp)),
+            ("snapshot", self.snapshot, !is_snapshot_named || is_same::<Snapshot>(&bytes.snapshot, &held.snapshot)),
         ];
-        for ((role, version, given, held, counts), (_, found, _)) in same.into_iter().zip(found) {
-            if counts && found == version && given != held {
+        for ((role, version, is_same), (_, found, _)) in same.into_iter().zip(found) {
+            if found == version && !is_same {
                 return Err(SignedError::OtherOfSameVersion { role, version });
             }
         }
@@ -332,7 +342,9 @@ impl Floor {
     }
 }
 
-/// From the pinned root to the newest one; and all roots that are known, each signed by the keys of the one before.
+/// From the pinned root to the newest one; and all roots that are known, each signed by the keys of the one before. Those
+/// before the pinned one are there to hand on, and nothing vouches for them: who made up an older root can let it name the
+/// keys of the next. So the last one is what may be trusted later, never the first.
 fn walk_roots(
     pinned: &[u8],
     given: &Metadata,
@@ -344,28 +356,31 @@ fn walk_roots(
     // What was held and cannot be read any more is no floor; that it is damaged, whoever keeps it finds out.
     let held = held.and_then(|held| by_version(&held.roots).ok()).unwrap_or_default();
 
-    let text = String::from_utf8_lossy(pinned).into_owned();
-    if given.get(&pinned_version).is_some_and(|given| **given != text) {
-        return Err(SignedError::OtherOfSameVersion { role: "root", version: pinned_version });
+    let mut text = String::from_utf8_lossy(pinned).into_owned();
+    if let Some(given) = given.get(&pinned_version) {
+        if !is_same::<Root>(given, &text) {
+            return Err(SignedError::OtherOfSameVersion { role: "root", version: pinned_version });
+        }
+        trusted = TrustedMetadataSet::from_root(given.as_bytes()).map_err(SignedError::of)?;
+        text.clone_from(given);
     }
     let mut later = Vec::new();
     for version in pinned_version.saturating_add(1).. {
-        // What was held goes first: it was verified once, and another root of its version is a fork.
-        if let Some(root) = held.get(&version)
-            && trusted.update_root(root.as_bytes()).is_ok()
-        {
-            if given.get(&version).is_some_and(|given| given != root) {
+        // What was held and still fits was verified once: another root of its version is a fork.
+        let known = held.get(&version).filter(|root| trusted.clone().update_root(root.as_bytes()).is_ok());
+        let root = match (known, given.get(&version)) {
+            (Some(known), Some(given)) if !is_same::<Root>(given, known) => {
                 return Err(SignedError::OtherOfSameVersion { role: "root", version });
             }
-            later.push((*root).clone());
-        } else if let Some(root) = given.get(&version) {
-            trusted.update_root(root.as_bytes()).map_err(SignedError::of)?;
-            later.push((*root).clone());
-        } else if given.keys().any(|known| *known > version) {
-            return Err(SignedError::RootMissing { version });
-        } else {
-            break;
-        }
+            // As it came: whoever once wrote it in another way does not decide for ever what its bytes are.
+            (_, Some(root)) | (Some(root), None) => root,
+            (None, None) if given.keys().any(|known| *known > version) => {
+                return Err(SignedError::RootMissing { version });
+            }
+            (None, None) => break,
+        };
+        trusted.update_root(root.as_bytes()).map_err(SignedError::of)?;
+        later.push((*root).clone());
     }
 
     let mut earlier: Vec<String> = Vec::new();
@@ -380,6 +395,14 @@ fn walk_roots(
     earlier.push(text);
     earlier.extend(later);
     Ok((trusted, earlier))
+}
+
+/// Whether two files say the same. Signatures cover what they say, and neither spaces nor each other: whoever has one file in
+/// their hands can make another of it that is as genuine, and it must be no fork.
+fn is_same<T: Role>(one: &str, other: &str) -> bool {
+    let parsed = |text: &str| Parsed::<T>::from_slice(text.as_bytes());
+    one == other
+        || matches!((parsed(one), parsed(other)), (Ok(one), Ok(other)) if one.signed_canonical() == other.signed_canonical())
 }
 
 fn by_version(roots: &[String]) -> Result<BTreeMap<u64, &String>, SignedError> {

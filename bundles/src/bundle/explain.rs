@@ -4,9 +4,12 @@ use super::{BundleError, Trust};
 use crate::Digest;
 use crate::signed::{self, Metadata, SignedError, Verified, peek};
 
-/// [`signed::authenticate`] under what is trusted.
+/// [`signed::authenticate`] under what is trusted; bundles are made of the offline repository alone.
 pub(crate) fn authenticate(trust: &Trust<'_>, given: &Metadata) -> Result<Verified, BundleError> {
-    signed::authenticate(trust.root, given, trust.held).map_err(|source| explain(trust, given, source))
+    let verified = signed::authenticate(trust.root, given, trust.held);
+    let verified = verified.map_err(|source| explain(trust, given, source))?;
+    verified.check_is_online(false)?;
+    Ok(verified)
 }
 
 fn explain(trust: &Trust<'_>, given: &Metadata, source: SignedError) -> BundleError {
@@ -20,6 +23,7 @@ fn explain(trust: &Trust<'_>, given: &Metadata, source: SignedError) -> BundleEr
         | SignedError::Rollback { .. }
         | SignedError::RootMissing { .. }
         | SignedError::TooManyRoots { .. }
+        | SignedError::OtherRepository { .. }
         | SignedError::NoTarget { .. }
         | SignedError::OtherBytes { .. }
         | SignedError::Manifest(_)

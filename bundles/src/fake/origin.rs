@@ -130,6 +130,20 @@ impl Origin {
         self.roots.push(sign(&root, signers));
     }
 
+    /// A first root that somebody made up: beside a key of their own it names that of the second, which fits it so.
+    #[must_use]
+    pub fn made_up_first_root(&self) -> String {
+        let seed = Digest::of(b"somebody");
+        let key = Ed25519KeyPair::from_seed_unchecked(seed.as_bytes()).expect("32 bytes are a seed");
+        let mut root: Value = serde_json::from_str(self.root()).expect("made in this module");
+        let mut root = root["signed"].take();
+        for named in [&key, &self.keys[1]] {
+            root["keys"][key_id(named)] = public(named);
+            root["roles"]["root"]["keyids"].as_array_mut().expect("made in this module").push(key_id(named).into());
+        }
+        sign(&root, &[key])
+    }
+
     /// Metadata of this version over these targets, that ends at `expires` (whole seconds).
     #[must_use]
     pub fn metadata(

@@ -44,7 +44,7 @@ pub enum SignedError {
         /// The version found.
         found: u64,
     },
-    /// Under the version that was held, and other bytes.
+    /// Under the version that was held, and saying something else.
     #[error(
         "the signed {role} metadata has version {version} as what was seen before, and says something else; two origins \
          sign with the same keys, or one was copied"
@@ -66,6 +66,15 @@ pub enum SignedError {
     TooManyRoots {
         /// How many.
         count: usize,
+    },
+    /// The other one of an origin's two repositories.
+    #[error(
+        "what is signed is the origin's {} repository, which never stands in for the other one; somebody put it where the          other one belongs",
+        if *is_online { "online" } else { "offline" }
+    )]
+    OtherRepository {
+        /// Which one it is.
+        is_online: bool,
     },
     /// A target that is not signed.
     #[error("the signed metadata has no target {name}")]
@@ -122,6 +131,7 @@ impl Reasoned for SignedError {
             | Self::NotMetadata(_)
             | Self::OtherOfSameVersion { .. }
             | Self::RootMissing { .. }
+            | Self::OtherRepository { .. }
             | Self::NoTarget { .. } => Reason::Signature,
             Self::Expired { .. } => Reason::Expired,
             Self::Rollback { .. } => Reason::Rollback,

@@ -73,8 +73,12 @@ impl Origin {
 
     /// Metadata of this version that lasts for ninety days and names one file.
     fn metadata(&self, version: u64) -> Metadata {
+        self.metadata_for(version, days(90))
+    }
+
+    fn metadata_for(&self, version: u64, lasting: SignedDuration) -> Metadata {
         let keys = [self.key()];
-        let (spec_version, expires) = ("1.0.0".to_owned(), start() + days(90));
+        let (spec_version, expires) = ("1.0.0".to_owned(), start() + lasting);
         let version = NonZeroU64::new(version).unwrap();
         let meta = |text: &str| tuf::Metafile {
             length: Some(text.len() as u64),
@@ -133,8 +137,7 @@ fn older_metadata_and_a_fork_are_refused_whatever_has_expired() {
     assert_eq!(reason(verify(pinned, &before, Some(&held), start() + days(400))), Reason::Rollback);
     verify(pinned, &held, Some(&held), start()).unwrap();
     verify(pinned, &after, Some(&held), start()).unwrap();
-    let mut fork = held.clone();
-    fork.timestamp.push('\n');
+    let fork = origin.metadata_for(6, days(91));
     let error = verify(pinned, &fork, Some(&held), start()).unwrap_err();
     assert!(matches!(error, SignedError::OtherOfSameVersion { role: "timestamp", version: 6 }), "{error}");
 }
@@ -186,6 +189,31 @@ fn roots_rotate_step_by_step() {
     // A root under the pinned one's version that is not it.
     let forked = Metadata { roots: other.roots.clone(), ..given };
     assert_eq!(reason(verify(first.as_bytes(), &forked, None, start())), Reason::Signature);
+}
+
+#[test]
+fn what_says_the_same_in_other_bytes_is_no_fork_and_keeps_nobody_out() {
+    let mut origin = Origin::new();
+    origin.rotate();
+    let pinned = origin.roots[0].as_bytes();
+    let genuine = origin.metadata(5);
+    // Signatures do not cover spaces, nor each other: anybody can do this to a bundle on its way.
+    let mut touched = genuine.clone();
+    touched.timestamp.push('\n');
+    touched.roots.iter_mut().for_each(|root| root.push(' '));
+    let held = verify(pinned, &touched, None, start()).unwrap();
+    let held = Metadata { roots: held.roots().to_vec(), ..touched.clone() };
+    let verified = verify(pinned, &genuine, Some(&held), start()).unwrap();
+    assert_eq!(verified.roots(), &origin.roots[..], "and the origin's own bytes are handed on again");
+    verify(pinned, &touched, Some(&genuine), start()).unwrap();
+    verify(pinned, &origin.metadata(6), Some(&held), start()).unwrap();
+
+    // The signature of the key before is what the next one is known by, and cannot be left out.
+    let mut parsed: serde_json::Value = serde_json::from_str(&origin.roots[1]).unwrap();
+    parsed["signatures"].as_array_mut().unwrap().truncate(1);
+    let stripped = Metadata { roots: vec![origin.roots[0].clone(), parsed.to_string()], ..genuine.clone() };
+    assert_eq!(reason(verify(pinned, &stripped, Some(&genuine), start())), Reason::Signature);
+    assert_eq!(reason(verify(origin.roots[1].as_bytes(), &stripped, Some(&genuine), start())), Reason::Signature);
 }
 
 #[test]

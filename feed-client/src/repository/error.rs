@@ -111,6 +111,7 @@ impl From<SignedError> for RepositoryError {
             | SignedError::Rollback { .. }
             | SignedError::OtherOfSameVersion { .. }
             | SignedError::RootMissing { .. }
+            | SignedError::OtherRepository { .. }
             | SignedError::TooManyRoots { .. }
             | SignedError::Internal(_) => Self::Signed(error),
         }

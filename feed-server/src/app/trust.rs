@@ -2,7 +2,7 @@
 
 use bundles::Reason;
 use bundles::report::Failure;
-use bundles::signed::Metadata;
+use bundles::signed::{self, Metadata};
 
 use super::{App, Role};
 use crate::store::{Floors, Repository};
@@ -26,18 +26,25 @@ impl App {
         let floors = self.store.floors(Repository::Offline).map_err(|error| Failure::of(&error))?;
         let root = match self.role() {
             Role::Origin => self.publisher.root_json(Repository::Offline),
-            // What was taken was verified from the configured root; that one may be the online repository's, where the
-            // relay follows its origin over the network as well.
-            Role::Relay => match floors.held.as_ref().and_then(first_root) {
-                Some(root) => Some(root),
-                None => trusted_root(&self.config.upstream).map_err(|error| Failure::of(&error))?,
-            },
+            Role::Relay => {
+                let configured = trusted_root(&self.config.upstream);
+                match &floors.held {
+                    None => configured.map_err(|error| Failure::of(&error))?,
+                    // The configured one may be the online repository's, where the relay follows its origin over the
+                    // network as well, or not be there any more: then what was taken speaks for itself.
+                    Some(held) => {
+                        let leads_there = |root: &Vec<u8>| signed::authenticate(root, held, None).is_ok();
+                        configured.ok().flatten().filter(leads_there).or_else(|| newest_root(held))
+                    }
+                }
+            }
         };
         let none = || Failure::new(Reason::Internal, "there is no root to hold a bundle to; report it as a defect");
         Ok(BundleTrust { root: root.ok_or_else(none)?, floors })
     }
 }
 
-fn first_root(held: &Metadata) -> Option<Vec<u8>> {
-    held.roots.first().map(|root| root.clone().into_bytes())
+/// Not the first one: for roots before the configured one, nobody vouches.
+fn newest_root(held: &Metadata) -> Option<Vec<u8>> {
+    held.roots.last().map(|root| root.clone().into_bytes())
 }

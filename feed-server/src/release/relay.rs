@@ -93,8 +93,9 @@ pub fn take(store: &Store, received: Received) -> Result<Took, TakeError> {
 
 /// The metadata to keep: as it was given, with every root that is known.
 fn newer(manifest: &SignedManifest, given: &Metadata, held: Option<&Metadata>) -> Result<Metadata, SignedError> {
-    let first = held.unwrap_or(given).roots.first().map(String::as_bytes).unwrap_or_default();
-    let verified = signed::authenticate(first, given, held)?;
+    // The newest one: whoever verified these was led there, and nobody vouches for those before the configured one.
+    let root = held.unwrap_or(given).roots.last().map(String::as_bytes).unwrap_or_default();
+    let verified = signed::authenticate(root, given, held)?;
     verified.manifest(&TargetName::of_channel_stable(), manifest.bytes().to_vec())?;
     Ok(Metadata { roots: verified.roots().to_vec(), ..given.clone() })
 }

@@ -71,8 +71,13 @@ impl Origin {
     }
 
     pub(crate) fn bundle_bytes(&self) -> Vec<u8> {
-        let offline = self.site.data().join("tree/offline");
-        let metadata = |name: String| fs::read_to_string(offline.join("metadata").join(name)).unwrap();
+        self.bundle_of("offline")
+    }
+
+    /// The bundle that anybody can make of what one of the repositories serves.
+    pub(crate) fn bundle_of(&self, repository: &str) -> Vec<u8> {
+        let repository = self.site.data().join("tree").join(repository);
+        let metadata = |name: String| fs::read_to_string(repository.join("metadata").join(name)).unwrap();
         let timestamp = metadata("timestamp.json".to_owned());
         let snapshot = metadata(format!("{}.snapshot.json", peek::snapshot_version(&timestamp).unwrap()));
         let targets = metadata(format!("{}.targets.json", peek::targets_version(&snapshot).unwrap()));
@@ -80,7 +85,7 @@ impl Origin {
         let metadata = Metadata { roots, timestamp, snapshot, targets };
         let verified = signed::authenticate(metadata.roots[0].as_bytes(), &metadata, None).unwrap();
         let stable = verified.target(&TargetName::of_channel_stable()).unwrap();
-        let manifest = fs::read(offline.join("targets").join(format!("{}.stable.json", stable.sha256()))).unwrap();
+        let manifest = fs::read(repository.join("targets").join(format!("{}.stable.json", stable.sha256()))).unwrap();
         let blobs = self.site.data().join("blobs");
         let open = |file: &FileRef| -> io::Result<Box<dyn Read>> {
             let name = file.sha256.to_string();

@@ -185,6 +185,10 @@ async fn given(
         }
     };
     let verified = signed::verify(root, &metadata, held, now);
+    let verified = verified.and_then(|verified| {
+        verified.check_is_online(repository == Repository::Online)?;
+        Ok(verified)
+    });
     let verified = verified.map_err(|source| match RelayError::signed(&mirror.shown(), repository, source) {
         RelayError::Expired { server, repository, role, expires } if is_held => {
             RelayError::Freeze { server, repository, role, expires }
