@@ -9,7 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use crate::name::BadName;
-use crate::{Digest, FileName, MemberPath, Reason, Reasoned};
+use crate::{Digest, DigestWriter, FileName, MemberPath, Reason, Reasoned};
 
 /// From this size on, a member's sizes do not fit the 32-bit fields, less what deflate may add to incompressible input.
 pub(crate) const ZIP64_FROM: u64 = 0xFFFF_FFFF - (16 << 20);
@@ -23,6 +23,9 @@ pub struct Member<'a> {
     pub name: MemberPath,
     /// In bytes; what `open` gives must have exactly this length.
     pub length: u64,
+    /// What it must hash to, where that was settled before: a disk that rots must not fill a zip whose damage is only found
+    /// where it was carried to.
+    pub sha256: Option<Digest>,
     /// Opens the content.
     pub open: Box<dyn Fn() -> io::Result<Box<dyn Read + 'a>> + 'a>,
 }
@@ -40,7 +43,8 @@ impl fmt::Debug for Member<'_> {
 /// stored members whose sizes follow.
 ///
 /// # Errors
-/// Two members of one name, a member of another length than said, or one that cannot be read; or `out` cannot be written.
+/// Two members of one name, a member of another length or digest than said, or one that cannot be read; or `out` cannot be
+/// written.
 /// What was written to `out` until then is not a zip.
 pub fn write<W: Write + Seek>(out: W, members: &[Member<'_>], progress: &mut dyn FnMut(u64)) -> Result<W, ZipError> {
     let mut names = HashSet::new();
@@ -55,6 +59,7 @@ pub fn write<W: Write + Seek>(out: W, members: &[Member<'_>], progress: &mut dyn
         let mut content = (member.open)().map_err(read)?;
         let mut buffer = vec![0; 64 << 10];
         let mut length = 0;
+        let mut hashed = DigestWriter::new(io::sink());
         loop {
             let count = match content.read(&mut buffer) {
                 Ok(0) => break,
@@ -67,11 +72,18 @@ pub fn write<W: Write + Seek>(out: W, members: &[Member<'_>], progress: &mut dyn
             if length > member.length {
                 break;
             }
+            if member.sha256.is_some() {
+                hashed.write_all(&buffer[..count]).map_err(read)?;
+            }
             zip.write_all(&buffer[..count]).map_err(|source| ZipError::Write { source })?;
             progress(count as u64);
         }
         if length != member.length {
             return Err(ZipError::Length { name: member.name.clone(), expected: member.length });
+        }
+        let (found, _, _) = hashed.finish();
+        if let Some(expected) = member.sha256.filter(|expected| *expected != found) {
+            return Err(ZipError::Differs { name: member.name.clone(), expected, found });
         }
     }
     zip.finish().map_err(|source| ZipError::Write { source: source.into() })
@@ -119,6 +131,18 @@ pub enum ZipError {
         /// The length said.
         expected: u64,
     },
+    /// A member has other content than said.
+    #[error(
+        "{name} is damaged on disk: its SHA-256 is {found}, and what was checked when it came has {expected}; check the disk"
+    )]
+    Differs {
+        /// The member.
+        name: MemberPath,
+        /// The digest said.
+        expected: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
     /// A member cannot be read.
     #[error("{name} cannot be read; check the disk")]
     Read {
@@ -144,7 +168,7 @@ impl Reasoned for ZipError {
     fn reason(&self) -> Reason {
         match self {
             Self::Twice { .. } | Self::Name(_) => Reason::BadArchive,
-            Self::Length { .. } | Self::Read { .. } | Self::Write { .. } => Reason::Storage,
+            Self::Length { .. } | Self::Differs { .. } | Self::Read { .. } | Self::Write { .. } => Reason::Storage,
         }
     }
 }
@@ -161,6 +185,7 @@ mod tests {
         Member {
             name: MemberPath::parse(name).unwrap(),
             length: content.len() as u64,
+            sha256: Some(Digest::of(content)),
             open: Box::new(move || Ok(Box::new(content))),
         }
     }
@@ -200,9 +225,14 @@ mod tests {
             lying.length = said;
             assert!(matches!(refused(&[lying]), ZipError::Length { .. }));
         }
+        let mut rotten = member("a", b"123");
+        rotten.sha256 = Some(Digest::of(b"124"));
+        let error = refused(&[rotten]);
+        assert!(matches!(error, ZipError::Differs { .. }) && error.reason() == Reason::Storage, "{error}");
         let unreadable = Member {
             name: MemberPath::parse("a").unwrap(),
             length: 0,
+            sha256: None,
             open: Box::new(|| Err(io::Error::other("a media error"))),
         };
         assert!(matches!(refused(&[unreadable]), ZipError::Read { .. }));

@@ -418,6 +418,7 @@ fn an_offline_zip_of_ours_is_inspected_as_well() {
         offline_zip::Member {
             name: name.clone().into(),
             length: bytes.len() as u64,
+            sha256: None,
             open: Box::new(move || Ok(Box::new(Cursor::new(bytes.clone())))),
         }
     };

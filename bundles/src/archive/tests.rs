@@ -107,6 +107,7 @@ fn what_is_not_compressed_is_its_own_payload() {
         &[crate::offline_zip::Member {
             name: name("chart.xml").into(),
             length: CHART.len() as u64,
+            sha256: None,
             open: Box::new(|| Ok(Box::new(CHART))),
         }],
         &mut |_| {},
@@ -325,6 +326,7 @@ fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
         .map(|(member, content)| crate::offline_zip::Member {
             name: name(member).into(),
             length: content.len() as u64,
+            sha256: None,
             open: Box::new(move || Ok(Box::new(*content))),
         })
         .collect();

@@ -84,6 +84,7 @@ fn rewritten(bytes: &[u8], change: impl Fn(&mut Members)) -> Vec<u8> {
         .map(|(name, content)| crate::offline_zip::Member {
             name: crate::MemberPath::parse(name).unwrap(),
             length: content.len() as u64,
+            sha256: None,
             open: Box::new(move || Ok(Box::new(content.as_slice()))),
         })
         .collect();
@@ -321,6 +322,7 @@ fn other_files_are_told_from_bundles() {
     let member = crate::offline_zip::Member {
         name: crate::MemberPath::parse(name).unwrap(),
         length: content.len() as u64,
+        sha256: None,
         open: Box::new(move || Ok(Box::new(content))),
     };
     let zip = crate::offline_zip::write(Cursor::new(Vec::new()), &[member], &mut |_| {}).unwrap().into_inner();

@@ -110,6 +110,7 @@ impl<'a> Contents<'a> {
             members.push(Member {
                 name: path(&Part::Target(file.sha256, name))?,
                 length: file.length,
+                sha256: Some(file.sha256),
                 open: Box::new(open),
             });
         }
@@ -122,7 +123,9 @@ fn path(part: &Part) -> Result<MemberPath, ZipError> {
 }
 
 fn member<'m>(part: &Part, bytes: &'m [u8]) -> Result<Member<'m>, ZipError> {
-    Ok(Member { name: path(part)?, length: bytes.len() as u64, open: Box::new(move || Ok(Box::new(bytes))) })
+    // Made or verified a moment ago, in memory.
+    let length = bytes.len() as u64;
+    Ok(Member { name: path(part)?, length, sha256: None, open: Box::new(move || Ok(Box::new(bytes))) })
 }
 
 /// How much [`write()`] will report as progress, in bytes.
@@ -136,8 +139,8 @@ pub fn input_bytes(contents: &Contents<'_>) -> Result<u64, ZipError> {
 /// Writes the bundle: the same contents give the same bytes. `progress` is told of each piece of input, in bytes.
 ///
 /// # Errors
-/// A file cannot be read or has another length than the manifest says, or `out` cannot be written. What was written to
-/// `out` until then is no bundle.
+/// A file cannot be read or is not the one that the manifest names, or `out` cannot be written. What was written to `out`
+/// until then is no bundle.
 pub fn write<W: Write + Seek>(out: W, contents: &Contents<'_>, progress: &mut dyn FnMut(u64)) -> Result<W, ZipError> {
     offline_zip::write(out, &contents.members()?, progress)
 }

@@ -15,6 +15,7 @@ fn ours(members: &[(&str, &[u8])]) -> Vec<u8> {
         .map(|(name, content)| Member {
             name: MemberPath::parse(name).unwrap(),
             length: content.len() as u64,
+            sha256: None,
             open: Box::new(move || Ok(Box::new(*content))),
         })
         .collect();

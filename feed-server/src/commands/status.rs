@@ -4,6 +4,7 @@ mod imports;
 
 use std::collections::BTreeMap;
 
+use bundles::report::Failure;
 use jiff::tz::TimeZone;
 
 use super::door::Door;
@@ -100,6 +101,9 @@ fn text(status: &StatusView, is_running: bool) -> String {
     }
     if let Some(problem) = &status.cannot_store {
         lines.push(("Storage", problem.clone()));
+    }
+    if let Some(Failure { reason, message }) = &status.cannot_publish {
+        lines.push(("Publishing", format!("{message} ({reason})")));
     }
     let headends: Vec<String> =
         status.headends.iter().filter(|c| c.count > 0).map(|c| format!("{} {}", c.count, c.state.as_str())).collect();

@@ -166,8 +166,8 @@ fn build(store: &Store, tree: &Tree, signed: &Signed) -> Result<Built, PublishEr
     let path = scratch.path();
     let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
     let file = io::BufWriter::with_capacity(256 << 10, file.map_err(failed("write", path))?);
-    let zip = |source| PublishError::Zip { serial, source };
-    let written = bundle::write(file, &contents, &mut |_| {}).map_err(zip)?;
+    let written = bundle::write(file, &contents, &mut |_| {});
+    let written = written.map_err(|source| PublishError::of_zip(serial, source))?;
     let file = written.into_inner().map_err(|error| failed("write", path)(error.into_error()))?;
     file.sync_all().map_err(failed("sync", path))?;
     // Hashed from the start again: the writer goes back to fill in checksums.

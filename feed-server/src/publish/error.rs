@@ -7,7 +7,7 @@ use bundles::bundle::BundleError;
 use bundles::index::{IndexError, PatternError};
 use bundles::name::BadName;
 use bundles::offline_zip::ZipError;
-use bundles::{Reason, Reasoned, Serial};
+use bundles::{Digest, MemberPath, Reason, Reasoned, Serial};
 
 use super::{Repository, Role};
 use crate::store::StoreError;
@@ -115,6 +115,23 @@ pub enum PublishError {
         #[source]
         source: ZipError,
     },
+    /// What a zip is made of has rotted.
+    #[error(
+        "the zip of release {serial} cannot be made: {name} is damaged on this server's disk (its SHA-256 is {found} now). \
+         Check the disk, and restore the data directory from a backup; or stop the server, remove tree/ and blobs/{}/{digest} \
+         from the data directory, start it again, and sync (a relay that is fed by hand: import the bundle once more)",
+        &digest.to_string()[..2]
+    )]
+    Rotten {
+        /// Of which release.
+        serial: Serial,
+        /// The member.
+        name: MemberPath,
+        /// What it was when it came; the blob's name.
+        digest: Digest,
+        /// What it is now.
+        found: Digest,
+    },
     /// A bundle does not come together.
     #[error("the bundle of release {serial} cannot be made")]
     Bundle {
@@ -140,8 +157,19 @@ impl Reasoned for PublishError {
             Self::Name { .. } | Self::NotInRelease { .. } => Reason::NotAFeed,
             Self::Index { source, .. } => source.reason(),
             Self::Pattern(_) => Reason::BadRequest,
+            Self::Rotten { .. } => Reason::Storage,
             Self::Zip { source, .. } => source.reason(),
             Self::Bundle { source, .. } => source.reason(),
+        }
+    }
+}
+
+impl PublishError {
+    /// Why a zip was not written.
+    pub(super) fn of_zip(serial: Serial, source: ZipError) -> Self {
+        match source {
+            ZipError::Differs { name, expected: digest, found } => Self::Rotten { serial, name, digest, found },
+            source => Self::Zip { serial, source },
         }
     }
 }

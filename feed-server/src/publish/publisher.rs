@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bundles::index::Patterns;
+use bundles::report::Failure;
 use bundles::{Digest, Manifest};
 use jiff::Timestamp;
 use url::Url;
@@ -49,6 +50,7 @@ struct Inner {
     configured_url: Option<Url>,
     listening_url: Mutex<Option<Url>>,
     published: Arc<ArcSwap<Published>>,
+    failure: Mutex<Option<Failure>>,
 }
 
 impl Publisher {
@@ -79,6 +81,7 @@ impl Publisher {
             configured_url: config.serve.public_url.clone(),
             listening_url: Mutex::new(url_of(config.listen.address, config.listen.tls.is_some())),
             published: Arc::new(ArcSwap::from_pointee(Published::empty())),
+            failure: Mutex::default(),
         };
         let roots = inner.roots_to_serve(now)?;
         inner.refresh(roots.iter().map(|(repository, roots)| (*repository, roots)))?;
@@ -113,7 +116,9 @@ impl Publisher {
     /// # Errors
     /// What could not be done. What was published before is served on, or the new release, whole.
     pub async fn publish(&self, now: Timestamp) -> Result<Arc<Published>, PublishError> {
-        self.alone(move |inner| inner.publish(now)).await
+        let result = self.alone(move |inner| inner.publish(now)).await;
+        self.note(result.as_ref().err());
+        result
     }
 
     /// Signs anew what is due, which is mostly the online `timestamp.json` alone; `None` where nothing is, and on a relay.
@@ -121,7 +126,22 @@ impl Publisher {
     /// # Errors
     /// What could not be done; what was published before is served on.
     pub async fn resign(&self, now: Timestamp) -> Result<Option<Arc<Published>>, PublishError> {
-        self.alone(move |inner| inner.resign(now)).await
+        let result = self.alone(move |inner| inner.resign(now)).await;
+        if let Err(error) = &result {
+            self.note(Some(error));
+        }
+        result
+    }
+
+    /// Why publishing did not come to its end, as long as it has not since: zips may be missing.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        self.inner.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, error: Option<&PublishError>) {
+        let failure = error.map(|error| Failure::of(error));
+        *self.inner.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 
     /// When [`Publisher::resign`] has something to do, `now` where it has already; never on a relay.

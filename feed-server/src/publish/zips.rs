@@ -150,7 +150,7 @@ fn write(store: &Store, manifest: &Manifest, path: &Path) -> Result<(Digest, u64
     let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
     let buffered = io::BufWriter::with_capacity(256 << 10, file.map_err(failed("write", path))?);
     let written = offline_zip::write(buffered, &members(store, manifest), &mut |_| {});
-    let written = written.map_err(|source| PublishError::Zip { serial, source })?;
+    let written = written.map_err(|source| PublishError::of_zip(serial, source))?;
     let file = written.into_inner().map_err(|error| failed("write", path)(error.into_error()))?;
     file.sync_all().map_err(failed("sync", path))?;
     // Hashed from the start again: the writer goes back to fill in sizes.
@@ -170,6 +170,7 @@ fn members<'a>(store: &'a Store, manifest: &'a Manifest) -> Vec<Member<'a>> {
         .map(|file| Member {
             name: file.name.clone().into(),
             length: file.length,
+            sha256: Some(file.sha256),
             open: Box::new(|| Ok(Box::new(store.blobs.open(&file.sha256).map_err(io::Error::other)?))),
         })
         .collect()

@@ -77,7 +77,7 @@ fn small_zip(folder: &str) -> Result<Vec<u8>> {
 
 fn member(path: &str, content: &'static [u8]) -> Result<Member<'static>> {
     let open = move || Ok(Box::new(content) as Box<dyn std::io::Read>);
-    Ok(Member { name: MemberPath::parse(path)?, length: content.len() as u64, open: Box::new(open) })
+    Ok(Member { name: MemberPath::parse(path)?, length: content.len() as u64, sha256: None, open: Box::new(open) })
 }
 
 /// The release of a fake feed, and what is left of it where upstream gives the least.

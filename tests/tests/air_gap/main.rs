@@ -7,4 +7,5 @@ mod hops;
 mod printed;
 mod readers;
 mod refused;
+mod rotten;
 mod setting;

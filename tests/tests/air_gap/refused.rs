@@ -32,7 +32,7 @@ fn packed(members: &Members) -> Result<Vec<u8>> {
         .iter()
         .map(|(name, content)| {
             let open = move || Ok(Box::new(Cursor::new(content)) as Box<dyn std::io::Read>);
-            Ok(Member { name: MemberPath::parse(name)?, length: content.len() as u64, open: Box::new(open) })
+            Ok(Member { name: MemberPath::parse(name)?, length: content.len() as u64, sha256: None, open: Box::new(open) })
         })
         .collect::<Result<_>>()?;
     Ok(offline_zip::write(Cursor::new(Vec::new()), &members, &mut |_| {})?.into_inner())

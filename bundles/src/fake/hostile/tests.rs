@@ -8,6 +8,7 @@ fn zip(members: &[(&str, &'static [u8])]) -> Vec<u8> {
     let members = members.iter().map(|(name, content)| offline_zip::Member {
         name: MemberPath::parse(name).unwrap(),
         length: content.len() as u64,
+        sha256: None,
         open: Box::new(|| Ok(Box::new(*content))),
     });
     let members: Vec<_> = members.collect();

@@ -75,6 +75,7 @@ fn what_needs_64_bits_is_read_as_it_is_written() {
     let member = |name: &str, length: u64| Member {
         name: MemberPath::parse(name).unwrap(),
         length,
+        sha256: None,
         open: Box::new(move || Ok(Box::new(io::repeat(0).take(length)))),
     };
     let members = [member("a.gz", 10), member("long.gz", long), member("behind.gz", 20)];

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::commands::Global;
 use crate::commands::door::{Door, cannot_write};
 use crate::commands::output::{bytes, print, print_json};
+use crate::http::api::views::StatusView;
 
 /// What to build.
 #[derive(Debug, clap::Args)]
@@ -50,7 +51,7 @@ struct Built {
 /// Builds a zip.
 ///
 /// # Errors
-/// There is no such release, no way to the data, or the files cannot be written.
+/// There is no such release, no way to the data, the zip cannot be made of what is on disk, or the files cannot be written.
 pub(super) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { serial, ise, out } = arguments;
     let built = Door::with_published(global, async |door| {
@@ -61,7 +62,10 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
         let name = if ise { format!("posture-offline-{serial}.zip") } else { bundle::file_name(serial) };
         let manifest: Manifest = door.get(&format!("/api/v1/releases/{serial}")).await?;
         std::fs::create_dir_all(&out).map_err(|error| cannot_write(&out, &error))?;
-        let (path, sha256, length) = fetch(door, &name, &out).await?;
+        let (path, sha256, length) = match fetch(door, &name, &out).await {
+            Ok(fetched) => fetched,
+            Err(error) => return Err(why_missing(door, error).await),
+        };
         let valid_until = if ise { None } else { Some(valid_until(&path)?) };
         Ok(Built {
             length,
@@ -112,6 +116,13 @@ async fn fetch(door: &Door, name: &str, out: &Path) -> anyhow::Result<(PathBuf, 
     }
     File::open(out).and_then(|directory| directory.sync_all()).map_err(unwritten)?;
     Ok((out.join(name), sha256, length))
+}
+
+/// A zip that should be there and could not be made is missing for that.
+async fn why_missing(door: &Door, error: anyhow::Error) -> anyhow::Error {
+    let is_missing = error.downcast_ref::<Failure>().is_some_and(|failure| failure.reason == Reason::NotFound);
+    let status = if is_missing { door.get::<StatusView>("/api/v1/status").await.ok() } else { None };
+    status.and_then(|status| status.cannot_publish).map_or(error, Into::into)
 }
 
 /// The zip itself, what is in it, and what a scanner makes of that.

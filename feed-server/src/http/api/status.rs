@@ -54,6 +54,7 @@ fn view(app: &App) -> StatusView {
         update_information: UpdateInformation::new(last_success, last_status, newest.as_ref()),
         release: newest.as_ref().map(ReleaseSummary::from),
         cannot_store,
+        cannot_publish: app.publisher.failure(),
         next_run: app.runs.next_due(),
         running,
         importing: app.runs.importing().as_deref().map(ImportProgressView::from),

@@ -7,6 +7,7 @@ pub use imports::{ImportProgressView, ImportView, ImportsView, TrustView};
 pub use manners::{CooldownView, PasswordRefusedView};
 
 use bundles::release::Source;
+use bundles::report::Failure;
 use bundles::update_information::UpdateInformation;
 use bundles::{Digest, Manifest, Reason, Serial};
 use jiff::Timestamp;
@@ -48,6 +49,10 @@ pub struct StatusView {
     /// What keeps the server from storing anything new, in a sentence; what was published is served all the same.
     #[serde(default)]
     pub cannot_store: Option<String>,
+    /// Why what is published is not complete; zips may be missing.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub cannot_publish: Option<Failure>,
     /// The newest run that failed, if no later one succeeded.
     pub last_failure: Option<RunView>,
     /// What will stop updates, or may mean harm.
