@@ -82,7 +82,7 @@ reasons! {
     /// An archive that does not open.
     BadArchive = "bad_archive", "The archive does not open or holds what it must not; fetch it again, and if it stays so, tell whoever made it.";
     /// A component's version goes backwards.
-    VersionRollback = "version_rollback", "Upstream offers an older version than the one released; if that is wanted, run sync with --accept-version-rollback.";
+    VersionRollback = "version_rollback", "Upstream offers an older version than the one released; if that is wanted, run sync (or bundle import --vendor) with --accept-version-rollback.";
     /// Something differs from what the operator said to expect.
     Expectation = "expectation", "What was found differs from what --expect says; compare the versions with the vendor's page.";
     /// Signatures do not verify.

@@ -1,7 +1,7 @@
 //! Whether a feed makes a release, and which.
 
 use bundles::name::BadName;
-use bundles::release::{FORMAT, ManifestError};
+use bundles::release::{FORMAT, ManifestError, SourceKind};
 use bundles::{Component, FileName, Manifest, Reason, Reasoned, Serial, Version};
 use jiff::Timestamp;
 
@@ -60,6 +60,7 @@ fn refuse_rollback(newest: &Manifest, manifest: &Manifest) -> Result<(), Release
                 component: released.component.clone(),
                 before: Box::new(before.clone()),
                 found: Box::new(released.version.clone()),
+                from: manifest.source.kind,
                 counted_otherwise: newest.index.is_some() != manifest.index.is_some(),
             });
         }
@@ -92,9 +93,8 @@ fn carriable(manifest: &Manifest) -> Result<(), ReleaseError> {
 pub enum ReleaseError {
     /// Upstream offers an older version than the newest release has.
     #[error(
-        "{component} would go back from version {before} to {found}{}; if upstream means it, run `feed-server sync \
-         --accept-version-rollback` (or import the zip with it), else ask who serves an old feed",
-        counts(*.counted_otherwise)
+        "{component} would go back from version {before} to {found}{}; {}",
+        counts(*.counted_otherwise), accepting(*.from)
     )]
     VersionRollback {
         /// Of which component.
@@ -103,6 +103,8 @@ pub enum ReleaseError {
         before: Box<Version>,
         /// The version that upstream offers.
         found: Box<Version>,
+        /// Where it was found, and so how it is accepted.
+        from: SourceKind,
         /// Whether only one of the two came with an index: then one is the index's word and the other stands inside of an
         /// archive, and those may count otherwise. Refused all the same, since nothing else tells an old zip.
         counted_otherwise: bool,
@@ -128,6 +130,18 @@ pub enum ReleaseError {
     /// The last number was used.
     #[error("all release numbers are used; this data directory cannot make another release")]
     NumbersUsedUp,
+}
+
+fn accepting(from: SourceKind) -> &'static str {
+    match from {
+        SourceKind::VendorFeed => {
+            "if upstream means it, run `feed-server sync --accept-version-rollback`, else ask who serves an old feed"
+        }
+        SourceKind::VendorZip => {
+            "it is an older zip: get the vendor's newest; if this one is meant, run `feed-server bundle import --vendor \
+             --accept-version-rollback ZIP`"
+        }
+    }
 }
 
 fn counts(otherwise: bool) -> &'static str {

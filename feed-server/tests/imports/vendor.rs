@@ -37,6 +37,7 @@ fn the_vendors_zip_becomes_a_release_and_is_served_as_it_is() {
     origin.prints(&["bundle", "import", "--vendor", text(&second)]);
     let (code, error) = origin.fails(&["bundle", "import", "--vendor", text(&first)]);
     assert!(code == 12 && error.contains("(version_rollback)"), "{error}");
+    assert!(error.contains("bundle import --vendor --accept-version-rollback"), "{error}");
     let back = ["bundle", "import", "--vendor", "--accept-version-rollback", "--json", text(&first)];
     let told: Value = serde_json::from_str(&origin.prints(&back)).unwrap();
     assert_eq!((&told["serial"], &told["kind"]), (&3.into(), &"vendor-zip".into()));
