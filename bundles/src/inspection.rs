@@ -35,7 +35,7 @@ pub enum Check {
     ValidUntil,
     /// The release is not older than what was seen here.
     Newest,
-    /// The members are exactly those of the release.
+    /// The members are exactly those of the release, and the one for people is not damaged.
     Members,
     /// Every file has the signed digest.
     Files,

@@ -1,5 +1,5 @@
 //! Whether a bundle may be taken: genuine, in time, not older than what was seen, and holding what its release names.
-//! No content is read.
+//! All of it is read but the release's files, which whoever takes the bundle holds to their digests, those too that it has.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::part::Part;
 use super::read::part_of;
 use super::{Bundle, BundleError, Facts, authenticate, carried};
-use crate::signed::{self, Metadata, SignedManifest, Verified, peek};
+use crate::signed::{self, Metadata, SignedError, SignedManifest, Verified, peek};
 use crate::{Manifest, Serial, TargetName};
 
 /// How far this machine's clock may be behind the making of a release: time zones taken for UTC come to half a day, and
@@ -61,7 +61,7 @@ impl<F: Read + Seek> Bundle<F> {
     pub fn check(&mut self, trust: &Trust<'_>) -> Result<CheckedBundle, BundleError> {
         self.check_names()?;
         let metadata = self.metadata()?;
-        let verified = authenticate(trust, &metadata)?;
+        let verified = authenticate(trust, &metadata).map_err(|error| self.older(trust, &metadata, error))?;
         let manifest = self.manifest(&verified)?;
         check_claims(self.facts(), manifest.manifest(), &verified, &metadata)?;
         check_clock(manifest.manifest(), trust)?;
@@ -72,8 +72,21 @@ impl<F: Read + Seek> Bundle<F> {
         Ok(CheckedBundle { manifest, verified, metadata })
     }
 
-    /// Whether the members are exactly those that the metadata and the manifest name, each as long as signed, and the
-    /// manifest the signed one under its number too.
+    /// What to say of signatures that are older than those held: the numbers of releases, where those tell it too, since they
+    /// are what people compare.
+    fn older(&mut self, trust: &Trust<'_>, metadata: &Metadata, error: BundleError) -> BundleError {
+        let BundleError::Signed(SignedError::Rollback { .. }) = error else { return error };
+        // Genuine all the same, so that its number can be believed.
+        let Ok(verified) = signed::authenticate(trust.root, metadata, None) else { return error };
+        let Ok(manifest) = self.manifest(&verified) else { return error };
+        match check_serial(manifest.manifest(), &verified, trust) {
+            Err(by_number @ BundleError::Rollback { .. }) => by_number,
+            Ok(()) | Err(_) => error,
+        }
+    }
+
+    /// Whether the members are exactly those that the metadata and the manifest name, each as long as signed; the manifest
+    /// the signed one under its number too, and the readme not damaged.
     pub(crate) fn check_members(
         &mut self,
         manifest: &Manifest,
@@ -118,8 +131,12 @@ impl<F: Read + Seek> Bundle<F> {
         }
         match wanted.pop_first() {
             Some((part, _)) => Err(BundleError::Missing { name: part.to_string() }),
-            // Nobody reads the manifest a second time under its number; whoever opens the bundle by other means may.
-            None => self.manifest_named(&TargetName::of_manifest(manifest.serial), verified).map(drop),
+            // Nobody reads the manifest a second time under its number, and no program the readme; whoever opens the bundle by
+            // other means may.
+            None => {
+                self.manifest_named(&TargetName::of_manifest(manifest.serial), verified)?;
+                self.check_readme()
+            }
         }
     }
 }

@@ -171,7 +171,7 @@ pub enum BundleError {
     /// An older release than was seen.
     #[error(
         "the bundle holds release {found}, and release {highest} was seen here before; it is an older bundle, or somebody \
-         replays one: carry in the newest"
+         replays one: carry in the newest, of release {highest} or a later one"
     )]
     Rollback {
         /// The bundle's release.

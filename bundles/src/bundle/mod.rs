@@ -14,8 +14,9 @@
 //! bundle is as small as the feed, and nothing in it is opaque to a virus scanner.
 //!
 //! Reading and trusting are two steps. [`Bundle::open`] finds out whether it is a bundle at all; [`Bundle::check`] whether
-//! it is genuine, in time and not older than what was seen. Neither reads the content: whoever takes it holds it to the
-//! digests as it streams.
+//! it is genuine, in time and not older than what was seen. Neither reads the release's files: whoever takes the bundle
+//! holds all of them to their digests as they stream, those too that it has already. So no bit of a bundle that is taken is
+//! another than was written, but those that mean nothing to any reader.
 
 mod check;
 mod error;

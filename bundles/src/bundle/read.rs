@@ -18,6 +18,9 @@ use crate::{Digest, Limits, TargetName};
 /// two million.
 const MAX_ROOTS_BYTES: u64 = 16 << 20;
 
+/// Bytes of the member for people at most, since it is read whole: a page is two thousand, and nobody reads a book there.
+const MAX_README_BYTES: u64 = 64 << 10;
+
 /// Where the first member's name begins, behind its local header (APPNOTE.TXT, section 4.3.7).
 const FIRST_NAME: usize = 30;
 
@@ -130,6 +133,12 @@ impl<F: Read + Seek> Bundle<F> {
         let digest = verified.target(name).map_err(BundleError::Signed)?.sha256();
         let bytes = self.members.bytes(&Part::Target(digest, name.clone()), MAX_MANIFEST_BYTES)?;
         verified.manifest(name, bytes).map_err(BundleError::Signed)
+    }
+
+    /// Reads what is there for people: nobody vouches for it, and another version of this program writes it otherwise. It is
+    /// text, and its checksum tells damage.
+    pub(super) fn check_readme(&mut self) -> Result<(), BundleError> {
+        self.members.text(&Part::Readme, MAX_README_BYTES).map(drop)
     }
 
     /// The content of an archive, index or offline zip of the release. Its errors are [`crate::zip_file::ZipFileError`]s.

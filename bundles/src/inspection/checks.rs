@@ -6,7 +6,7 @@ use super::*;
 use crate::archive;
 use crate::bundle::{check_claims, check_clock, check_expiry, check_serial, part_of};
 use crate::release::ReleasedFile;
-use crate::signed::{self, SignedManifest, Verified, peek};
+use crate::signed::{self, SignedError, SignedManifest, Verified, peek};
 
 /// Every check, in their order, with results as they come.
 pub(super) fn run<F: Read + Seek>(bundle: &mut Bundle<F>, trust: &Trust<'_>, limits: &Limits) -> Inspection {
@@ -25,9 +25,9 @@ pub(super) fn run<F: Read + Seek>(bundle: &mut Bundle<F>, trust: &Trust<'_>, lim
         }
     };
     let (chain, verified) = signatures(trust, &metadata);
-    let signer = verified.as_ref().map(|(verified, is_trusted)| signer(verified, &metadata, *is_trusted));
+    let signer = verified.as_ref().map(|(verified, signers)| signer(verified, &metadata, *signers != Signers::Others));
     lines.extend(chain);
-    let Some((verified, _)) = verified else {
+    let Some((verified, signers)) = verified else {
         lines.extend(AFTER_SIGNATURES.map(not_tried));
         return Inspection::new(Some(facts), None, trust, lines);
     };
@@ -39,6 +39,14 @@ pub(super) fn run<F: Read + Seek>(bundle: &mut Bundle<F>, trust: &Trust<'_>, lim
             return Inspection::new(Some(facts), signer, trust, lines);
         }
     };
+    let is_older_release =
+        matches!(check_serial(signed.manifest(), &verified, trust), Err(BundleError::Rollback { .. }));
+    if signers == Signers::TrustedBefore && is_older_release {
+        // The numbers of releases say it, which people know: the line of that check fails.
+        let older =
+            Line::new(Check::Signatures, Mark::Warning, "by the trusted origin, and older than those seen here");
+        lines.iter_mut().filter(|line| line.step == Check::Signatures).for_each(|line| *line = older.clone());
+    }
     if let Err(error) = check_claims(&facts, signed.manifest(), &verified, &metadata) {
         fail(&mut lines, Check::Signatures, &error);
     }
@@ -74,9 +82,20 @@ fn fail(lines: &mut [Line<Check>], check: Check, error: &BundleError) {
     }
 }
 
+/// Who signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signers {
+    /// The origin that is trusted here.
+    Trusted,
+    /// That origin, before it signed what was seen here.
+    TrustedBefore,
+    /// Somebody else.
+    Others,
+}
+
 /// The lines of root chain and signatures; and what they vouch for, where anything does. What is not signed under the
 /// trusted root may still be signed under its own: then the rest is looked at by that, and nothing of it is trusted.
-fn signatures(trust: &Trust<'_>, metadata: &Metadata) -> (Vec<Line<Check>>, Option<(Verified, bool)>) {
+fn signatures(trust: &Trust<'_>, metadata: &Metadata) -> (Vec<Line<Check>>, Option<(Verified, Signers)>) {
     let newest = metadata.roots.len();
     let roots = match newest {
         1 => "root 1 alone".to_owned(),
@@ -89,12 +108,16 @@ fn signatures(trust: &Trust<'_>, metadata: &Metadata) -> (Vec<Line<Check>>, Opti
                 Line::new(Check::RootChain, Mark::Ok, roots),
                 Line::new(Check::Signatures, Mark::Ok, "by the trusted origin").with(roles),
             ];
-            return (lines, Some((verified, true)));
+            return (lines, Some((verified, Signers::Trusted)));
         }
         Err(error) => error,
     };
     let first = metadata.roots.first().map(String::as_str).unwrap_or_default();
-    let own = signed::authenticate(first.as_bytes(), metadata, None).ok();
+    let (root, signers) = match error {
+        BundleError::Signed(SignedError::Rollback { .. }) => (trust.root, Signers::TrustedBefore),
+        _ => (first.as_bytes(), Signers::Others),
+    };
+    let own = signed::authenticate(root, metadata, None).ok();
     let failure = Failure::of(&error);
     let is_by_others = matches!(error, BundleError::OtherOrigin { .. });
     let lines = match (&own, is_by_others) {
@@ -111,7 +134,7 @@ fn signatures(trust: &Trust<'_>, metadata: &Metadata) -> (Vec<Line<Check>>, Opti
             Line::failed(Check::Signatures, failure),
         ],
     };
-    (lines, own.map(|own| (own, false)))
+    (lines, own.map(|own| (own, signers)))
 }
 
 fn signer(verified: &Verified, metadata: &Metadata, is_trusted: bool) -> Signer {

@@ -83,6 +83,36 @@ fn it_goes_on_after_what_failed() {
     assert_eq!(files.result, Mark::Ok, "{text}");
 }
 
+/// A release of that number at an origin that signs in the order of numbers, and its metadata.
+fn numbered(origin: &Origin, number: u64) -> (Release, crate::signed::Metadata) {
+    let release = Release::of(&Feed::make(&Edition::after(), &Options::small()), Serial::new(number).unwrap(), start());
+    let metadata = origin.metadata(number, end(), &release.targets());
+    (release, metadata)
+}
+
+#[test]
+fn an_older_bundle_is_told_by_the_numbers_of_releases() {
+    let origin = Origin::new(1, start());
+    let (old, metadata) = numbered(&origin, 41);
+    let held = numbered(&origin, 42).1;
+    let seen = Trust { held: Some(&held), highest_serial: Serial::new(42), ..trust(&origin) };
+    let inspection = inspected(&bundle_of(&old, &metadata), &seen);
+    assert_eq!(failed(&inspection), [(Check::Newest, Reason::Rollback)], "{inspection}");
+    assert!(inspection.signer.as_ref().unwrap().is_trusted, "{inspection}");
+    let said = &inspection.verdict.failure.as_ref().unwrap().message;
+    assert!(said.contains("release 41") && said.contains("release 42"), "{said}");
+}
+
+#[test]
+fn older_signatures_of_the_same_release_are_told_as_such() {
+    let origin = Origin::new(1, start());
+    let (release, metadata) = numbered(&origin, 42);
+    let held = origin.metadata(43, end(), &release.targets());
+    let seen = Trust { held: Some(&held), highest_serial: Serial::new(42), ..trust(&origin) };
+    let inspection = inspected(&bundle_of(&release, &metadata), &seen);
+    assert_eq!(failed(&inspection), [(Check::Signatures, Reason::Rollback)], "{inspection}");
+}
+
 #[test]
 fn a_damaged_member_is_named() {
     let origin = Origin::new(1, start());

@@ -34,7 +34,8 @@ pub enum SignedError {
     },
     /// Older than what was held.
     #[error(
-        "the signed {role} metadata has version {found}, and version {held} was seen before; somebody replays old data"
+        "the signed {role} metadata has version {found}, and version {held} was seen here before; these are older signatures, \
+         from a copy or a backup, or somebody replays old data: get the newest from the origin"
     )]
     Rollback {
         /// Which role's.

@@ -10,13 +10,15 @@ use bundles::fake::Edition;
 use bundles::fake::hostile::Hostile;
 use tests::mounts::Stick;
 use tests::peers::Digests;
-use tests::world::{World, wait_until};
+use tests::world::{Output, World, wait_until};
 
 use crate::setting::{nothing_is_left, origin, published, refused, relay};
 
 /// A relay with the first release, a genuine bundle of the second one, and what is published before anything hostile comes.
 struct Trial {
     relay: World,
+    /// Of the release that is here.
+    held: PathBuf,
     good: PathBuf,
     before: Digests,
 }
@@ -29,12 +31,25 @@ impl Trial {
         let first = origin.bundle().await?;
         relay.import(&first).await?.success()?;
         relay.headend(0).import(&first).await?.success()?;
+        let held = relay.directory().join("held.zip");
+        std::fs::copy(&first, &held)?;
         origin.upstream().publish(Edition::after())?;
         origin.sync().await?.success()?;
         let good = relay.directory().join("good.zip");
         std::fs::copy(origin.bundle().await?, &good)?;
         let before = published(&relay)?;
-        Ok(Self { relay, good, before })
+        Ok(Self { relay, held, good, before })
+    }
+
+    /// Whoever takes or looks at a bundle.
+    async fn doors(&self, zip: &Path) -> Result<[Output; 4]> {
+        let (headend, zip) = (self.relay.headend(0), zip.as_os_str());
+        Ok([
+            self.relay.feed_server(["bundle".as_ref(), "inspect".as_ref(), zip]).await?,
+            self.relay.feed_server(["bundle".as_ref(), "import".as_ref(), zip]).await?,
+            headend.client(["inspect".as_ref(), zip]).await?,
+            headend.client(["import".as_ref(), zip]).await?,
+        ])
     }
 
     fn file(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
@@ -139,6 +154,53 @@ async fn hostile_zips_in_the_watched_folder_go_to_quarantine_with_their_reason()
     std::fs::copy(&trial.good, &good)?;
     trial.relay.released(2).await?;
     wait_until(tests::world::DEADLINE, "good.zip is taken out of the folder", async || !good.exists()).await
+}
+
+/// A byte of each kind in each member: of its content, of the checksums in front of it and in the directory.
+fn places(zip: &[u8]) -> Result<Vec<(String, usize)>> {
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(zip))?;
+    let mut places = Vec::new();
+    for index in 0..archive.len() {
+        let member = archive.by_index(index)?;
+        let content = member.data_start().context("it was opened")? + member.compressed_size() / 2;
+        let kinds = [
+            ("content", content),
+            ("local header", member.header_start() + 14),
+            ("directory", member.central_header_start() + 16),
+        ];
+        for (kind, at) in kinds {
+            places.push((format!("{kind} of {}", member.name()?), usize::try_from(at)?));
+        }
+    }
+    Ok(places)
+}
+
+#[tokio::test]
+async fn one_flipped_bit_in_any_member_is_refused_by_every_door() -> Result<()> {
+    let trial = Trial::begun().await?;
+    // Of a release that is here already, nothing needs to be taken: it is read all the same.
+    for bundle in [&trial.held, &trial.good] {
+        let good = std::fs::read(bundle)?;
+        for (what, at) in places(&good)? {
+            let is_content = what.starts_with("content");
+            // The structure is the same one in every bundle.
+            if !is_content && bundle == &trial.held {
+                continue;
+            }
+            let mut flipped = good.clone();
+            flipped[at] ^= 0x10;
+            let zip = trial.file("flipped", &flipped)?;
+            for output in trial.doors(&zip).await? {
+                refused(&output, &["bad_archive"]).with_context(|| format!("{what} of {}", bundle.display()))?;
+            }
+            trial.nothing_changed().with_context(|| what)?;
+        }
+        for output in trial.doors(bundle).await?.into_iter().step_by(2) {
+            output.success()?;
+        }
+        trial.relay.released(if bundle == &trial.held { 1 } else { 2 }).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -32,7 +32,12 @@ fn packed(members: &Members) -> Result<Vec<u8>> {
         .iter()
         .map(|(name, content)| {
             let open = move || Ok(Box::new(Cursor::new(content)) as Box<dyn std::io::Read>);
-            Ok(Member { name: MemberPath::parse(name)?, length: content.len() as u64, sha256: None, open: Box::new(open) })
+            Ok(Member {
+                name: MemberPath::parse(name)?,
+                length: content.len() as u64,
+                sha256: None,
+                open: Box::new(open),
+            })
         })
         .collect::<Result<_>>()?;
     Ok(offline_zip::write(Cursor::new(Vec::new()), &members, &mut |_| {})?.into_inner())
@@ -145,7 +150,9 @@ async fn what_the_origin_did_not_sign_is_refused() -> Result<()> {
         changed[at].1[middle] ^= 1;
         let zip = forged(&changed)?;
         if changed[at].0 == "README.txt" {
-            // It says nothing that anybody relies on; what does rely on it is the zip's own digest.
+            // It says nothing that any program relies on, and another version of this one may write it otherwise.
+            far.relay.feed_server(["bundle".as_ref(), "inspect".as_ref(), zip.as_os_str()]).await?.success()?;
+            far.relay.headend(0).client(["inspect".as_ref(), zip.as_os_str()]).await?.success()?;
             continue;
         }
         let reasons = ["digest_mismatch", "signature", "bad_archive"];
@@ -169,6 +176,35 @@ async fn what_the_origin_did_not_sign_is_refused() -> Result<()> {
     // And the genuine one is taken all the same.
     far.relay.import(&second).await?.success()?;
     far.relay.headend(0).import(&second).await?.success()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_older_bundle_is_told_by_the_numbers_of_releases() -> Result<()> {
+    let (origin, root) = origin().await?;
+    let first = origin.bundle().await?;
+    let mut far = FarSide::with(&root, &first).await?;
+    origin.upstream().publish(Edition::after())?;
+    origin.sync().await?.success()?;
+    let second = origin.bundle().await?;
+    far.relay.import(&second).await?.success()?;
+    far.relay.headend(0).import(&second).await?.success()?;
+    far.before = published(&far.relay)?;
+    let imports = far.refuses(&first, None, &["rollback"]).await?;
+    let inspections = [
+        far.relay.feed_server(["bundle".as_ref(), "inspect".as_ref(), first.as_os_str()]).await?,
+        far.relay.headend(0).client(["inspect".as_ref(), first.as_os_str()]).await?,
+    ];
+    for output in imports.into_iter().chain(inspections) {
+        let output = output.failed_with(12)?;
+        // Inspecting tells it in lines, on the other stream.
+        let said = format!("{} {}", output.stdout, output.stderr);
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in ["holds release 1, and release 2 was seen here before", "carry in the newest"] {
+            ensure!(said.contains(part), "{part:?} is not in: {said}");
+        }
+        ensure!(!said.contains("metadata has version"), "{said}");
+    }
     Ok(())
 }
 

@@ -59,7 +59,7 @@ pub(super) fn take(
     let is_known = |digest: &Digest| store.blobs.contains(digest).unwrap_or(false);
     let is_new = store.release(manifest.serial).map_err(failed)?.is_none();
     super::has_room(app, bundle::room(&manifest, is_new, is_known)).map_err(failed)?;
-    progress.begin(ImportStep::Checking, bundle::input_bytes(&manifest, is_known, limits));
+    progress.begin(ImportStep::Checking, bundle::input_bytes(&manifest));
     let mut told = |bytes| {
         progress.add(bytes);
         if stop.is_cancelled() { Err(io::Error::other("the server is stopping")) } else { Ok(()) }
