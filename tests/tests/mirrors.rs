@@ -391,12 +391,54 @@ async fn a_relay_survives_a_kill_at_every_point() -> Result<()> {
         relay.crash_nowhere();
         relay.start_server().await?;
         let what = || format!("after a kill at {point}");
+        record_agrees(&relay, serial).await.with_context(what)?;
         // One release or the other, whole, before the next run heals.
         relay.headend(0).client(["update"]).await?.success().with_context(what)?;
         python_tuf_reads(&relay).await.with_context(what)?;
         relay.sync().await?.success().with_context(what)?;
         serial += 1;
         relay.released(serial).await.with_context(what)?;
+        serves_what(&relay, &origin).await.with_context(what)?;
+        relay.headend(0).client(["update"]).await?.success().with_context(what)?;
+        shows_edition(&relay.headend(0).client(["status"]).await?.success()?.stdout, &edition).with_context(what)?;
+    }
+    Ok(())
+}
+
+/// After a kill in the run that was to take the release after `before`: the run is told to have taken it where it is served.
+async fn record_agrees(relay: &World, before: u64) -> Result<()> {
+    let status: serde_json::Value = relay.feed_server(["status", "--json"]).await?.success()?.json()?;
+    let (serial, result) = (&status["release"]["serial"], &status["runs"][0]["result"]);
+    let expected = if *serial == before { "internal" } else { "ok" };
+    ensure!(result == expected, "release {serial} is served, and the last run was {result}: {}", status["runs"][0]);
+    Ok(())
+}
+
+/// Not a command by itself, but the server that others are asking meanwhile.
+#[tokio::test]
+async fn a_relay_that_serves_survives_a_kill_while_it_follows() -> Result<()> {
+    let (origin, root) = origin().await?;
+    let builder = World::builder().following(&origin.server_url()?, &ca_of(&origin)?, &root).headends(1);
+    let mut relay = builder.build().await?;
+    relay.sync().await?.success()?;
+    relay.enroll_all().await?;
+    // While files come, between blobs and catalog, before the tree, and after all of it. Those of the tree come by at every
+    // start, too, so that no server would get to serve.
+    for (before, point) in (1..).zip(["download.partial", "blobs.all", "catalog.committed", "run.before_record"]) {
+        let what = || format!("after a kill at {point}");
+        let edition = release_next(&origin, before + 1).await?;
+        relay.stop_server().await?;
+        relay.crash_at(point);
+        relay.start_server().await?;
+        relay.crash_nowhere();
+        relay.headend(0).client(["update"]).await?.success().with_context(what)?;
+        relay.sync().await?.failed_with(10).with_context(what)?;
+        ensure!(relay.server_ended().await?.code().is_none(), "{point} is never come by");
+        relay.start_server().await?;
+        record_agrees(&relay, before).await.with_context(what)?;
+        python_tuf_reads(&relay).await.with_context(what)?;
+        relay.sync().await?.success().with_context(what)?;
+        relay.released(before + 1).await.with_context(what)?;
         serves_what(&relay, &origin).await.with_context(what)?;
         relay.headend(0).client(["update"]).await?.success().with_context(what)?;
         shows_edition(&relay.headend(0).client(["status"]).await?.success()?.stdout, &edition).with_context(what)?;

@@ -331,11 +331,8 @@ pub async fn open_app(config: Config, public_url: Option<Url>, start: Start) -> 
     refuse_other_owner(&config.data.directory)?;
     let Opened { app, keys_created } = App::open(config, public_url, clock::now).await?;
     // Before a run it is tried again; that earlier runs cannot be told the end of must not keep anybody from being served.
-    if let Err(error) = jobs::startup::end_interrupted_runs(&app) {
-        tracing::error!(error = error.whole_message(), "earlier runs stay without an end for now");
-    }
-    if let Err(error) = jobs::startup::end_interrupted_imports(&app) {
-        tracing::error!(error = error.whole_message(), "earlier imports stay without an end for now");
+    if let Err(error) = jobs::startup::end_interrupted(&app) {
+        tracing::error!(error = error.whole_message(), "earlier runs and imports stay without an end for now");
     }
     match start {
         Start::AsItIs => {}

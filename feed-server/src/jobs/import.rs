@@ -39,7 +39,7 @@ pub async fn run(app: &Arc<App>, import: Import, running: RunningImport<'_>, sto
 
     let received = async {
         // Again, for the store may have had no room for it at the start.
-        end_interrupted(app).await;
+        super::update::end_interrupted(app).await;
         put(app, &record).await?;
         is_for_this_role(app.role(), record.kind)?;
         receive(app, &progress, brought.length, &mut pieces).await
@@ -89,15 +89,6 @@ fn report(app: &App, record: &ImportRecord, took: Duration) {
         Some(failure) => {
             tracing::error!(import, seconds, bytes, sha256, reason = result, error = failure.message, "Import failed");
         }
-    }
-}
-
-async fn end_interrupted(app: &Arc<App>) {
-    let ending = Arc::clone(app);
-    match tokio::task::spawn_blocking(move || super::startup::end_interrupted_imports(&ending)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => super::update::untidy(&error),
-        Err(error) => super::update::untidy(&internal(&error)),
     }
 }
 

@@ -1,13 +1,15 @@
 //! What a start puts right before anything is served.
 
+use std::collections::HashSet;
+
 use bundles::report::Failure;
-use bundles::{Reason, Reasoned as _, Serial};
+use bundles::{Manifest, Reason, Reasoned as _, Serial};
 use jiff::Timestamp;
 
 use crate::app::App;
 use crate::store::StoreError;
 use crate::store::imports::{ImportKind, ImportOutcome, ImportRecord};
-use crate::store::records::{Outcome, RunRecord};
+use crate::store::records::{Outcome, ReleaseRecord, RunRecord};
 
 /// Why a run without an end failed.
 #[must_use]
@@ -16,48 +18,55 @@ pub fn cut_off() -> Failure {
     Failure::new(Reason::Internal, message)
 }
 
-/// Gives an end to the runs that have none: the process that ran them is gone, since this one has the lock. A run whose
-/// release was committed before it was cut off made that release: publishing it is what a start does. Returns how many
-/// there were.
+/// Gives an end to the runs and imports that have none: the process that they were of is gone, since this one has the lock.
+/// One whose release was committed before it was cut off made that release: publishing it is what a start does. Returns
+/// how many there were.
 ///
 /// # Errors
 /// The store cannot be read or written.
-pub fn end_interrupted_runs(app: &App) -> Result<usize, StoreError> {
+pub fn end_interrupted(app: &App) -> Result<usize, StoreError> {
+    let (runs, imports) = (app.store.runs(usize::MAX)?, app.store.imports(usize::MAX)?);
+    let mut acts = Acts::of(app, &runs, &imports)?;
     let mut interrupted = 0;
-    let runs = app.store.runs(usize::MAX)?;
-    let mut next_started = None;
-    for mut run in runs.iter().cloned() {
-        let followed_at = next_started.replace(run.started);
-        let is_cut_off = match &run.outcome {
-            None => true,
-            // A run that was told to stop leaves the commit that is under way to itself.
-            Some(Outcome::Failed { failure }) => *failure == cut_off(),
-            Some(Outcome::Released { .. } | Outcome::Unchanged) => false,
-        };
-        if !is_cut_off {
-            continue;
-        }
-        match made_by(app, &run, followed_at, &runs)? {
-            Some((serial, created)) => {
-                run.ended = Some(created);
-                run.outcome = Some(Outcome::Released { serial });
-            }
-            None if run.outcome.is_some() => continue,
-            None => {
-                // When it was cut off nobody knows; its start is the one time that is certain.
-                run.ended = Some(run.started);
-                run.outcome = Some(Outcome::Failed { failure: cut_off() });
-            }
-        }
-        tracing::warn!(run = run.id, outcome = ?run.outcome, "an earlier update run was cut off");
-        app.store.put_run(&run)?;
-        // It ended under a process that could not count it any more.
-        if let Some(outcome) = &run.outcome {
-            app.metrics.sync.sync_total.with_label_values(&[outcome.label()]).inc();
-        }
-        interrupted += 1;
+    // Imports first: what they brought is known by its number, what a run made by its time alone.
+    for import in imports {
+        interrupted += usize::from(end_import(app, import, &mut acts)?);
+    }
+    for run in runs {
+        interrupted += usize::from(end_run(app, run, &mut acts)?);
     }
     Ok(interrupted)
+}
+
+fn end_run(app: &App, mut run: RunRecord, acts: &mut Acts) -> Result<bool, StoreError> {
+    let is_cut_off = match &run.outcome {
+        None => true,
+        // A run that was told to stop leaves the commit that is under way to itself.
+        Some(Outcome::Failed { failure }) => *failure == cut_off(),
+        Some(Outcome::Released { .. } | Outcome::Unchanged) => false,
+    };
+    if !is_cut_off {
+        return Ok(false);
+    }
+    match acts.credit(run.started, |_| true) {
+        Some((serial, since)) => {
+            run.ended = Some(since);
+            run.outcome = Some(Outcome::Released { serial });
+        }
+        None if run.outcome.is_some() => return Ok(false),
+        None => {
+            // When it was cut off nobody knows; its start is the one time that is certain.
+            run.ended = Some(run.started);
+            run.outcome = Some(Outcome::Failed { failure: cut_off() });
+        }
+    }
+    tracing::warn!(run = run.id, outcome = ?run.outcome, "an earlier update run was cut off");
+    app.store.put_run(&run)?;
+    // It ended under a process that could not count it any more.
+    if let Some(outcome) = &run.outcome {
+        app.metrics.sync.sync_total.with_label_values(&[outcome.label()]).inc();
+    }
+    Ok(true)
 }
 
 /// Why an import without an end failed.
@@ -67,72 +76,69 @@ pub fn import_cut_off() -> Failure {
     Failure::new(Reason::Internal, message)
 }
 
-/// Gives an end to the imports that have none, as [`end_interrupted_runs`] does. Returns how many there were.
-///
-/// # Errors
-/// The store cannot be read or written.
-pub fn end_interrupted_imports(app: &App) -> Result<usize, StoreError> {
-    let mut interrupted = 0;
-    for mut import in app.store.imports(usize::MAX)? {
-        let is_cut_off = match &import.outcome {
-            None => true,
-            // One that was told to stop leaves the commit that is under way to itself.
-            Some(outcome) => outcome.failure().is_some_and(|failure| *failure == import_cut_off()),
-        };
-        if !is_cut_off {
-            continue;
-        }
-        let outcome = match brought_by(app, &import)? {
-            Some(serial) => ImportOutcome::Imported { serial },
-            None if import.outcome.is_some() => continue,
-            None => ImportOutcome::Failed { failure: import_cut_off() },
-        };
-        tracing::warn!(import = import.id, ?outcome, "an earlier import was cut off");
-        app.metrics.imports.import_total.with_label_values(&[outcome.label()]).inc();
-        // When it was cut off nobody knows; its start is the one time that is certain.
-        import.ended = Some(import.started);
-        import.outcome = Some(outcome);
-        app.store.put_import(&import)?;
-        interrupted += 1;
-    }
-    Ok(interrupted)
-}
-
-/// The release that an import brought before it was cut off.
-fn brought_by(app: &App, import: &ImportRecord) -> Result<Option<Serial>, StoreError> {
-    match import.kind {
-        ImportKind::Bundle => {
-            let Some(verified) = &import.verified else { return Ok(None) };
-            let is_new = verified.highest_before.is_none_or(|highest| highest < verified.serial);
-            Ok((is_new && app.store.highest_serial()? >= Some(verified.serial)).then_some(verified.serial))
-        }
-        ImportKind::VendorZip => {
-            let releases = app.store.releases(usize::MAX)?.into_iter().map(|release| release.manifest);
-            let made = |release: &bundles::Manifest| {
-                release.created >= import.started && release.source.sha256 == import.sha256 && import.sha256.is_some()
-            };
-            Ok(releases.filter(made).map(|release| release.serial).min())
-        }
-    }
-}
-
-/// The release that a run made before it was cut off: made between its start and that of the run after it, and by no
-/// other. Releases that are no longer retained are nobody's.
-fn made_by(
-    app: &App,
-    run: &RunRecord,
-    followed_at: Option<Timestamp>,
-    runs: &[RunRecord],
-) -> Result<Option<(Serial, Timestamp)>, StoreError> {
-    let made = |run: &RunRecord| match run.outcome {
-        Some(Outcome::Released { serial }) => Some(serial),
-        Some(Outcome::Unchanged | Outcome::Failed { .. }) | None => None,
+fn end_import(app: &App, mut import: ImportRecord, acts: &mut Acts) -> Result<bool, StoreError> {
+    let is_cut_off = match &import.outcome {
+        None => true,
+        // One that was told to stop leaves the commit that is under way to itself.
+        Some(outcome) => outcome.failure().is_some_and(|failure| *failure == import_cut_off()),
     };
-    let taken = |serial| runs.iter().any(|other| made(other) == Some(serial));
-    let releases = app.store.releases(usize::MAX)?;
-    let since = releases.iter().map(|release| (release.manifest.serial, release.since()));
-    let mut made = since.filter(|(_, at)| *at >= run.started && followed_at.is_none_or(|next| *at <= next));
-    Ok(made.find(|(serial, _)| !taken(*serial)))
+    if !is_cut_off {
+        return Ok(false);
+    }
+    let is_its = |release: &Manifest| match import.kind {
+        ImportKind::Bundle => import.verified.as_ref().is_some_and(|verified| verified.serial == release.serial),
+        ImportKind::VendorZip => import.sha256.is_some() && release.source.sha256 == import.sha256,
+    };
+    let outcome = match acts.credit(import.started, is_its) {
+        Some((serial, _)) => ImportOutcome::Imported { serial },
+        None if import.outcome.is_some() => return Ok(false),
+        None => ImportOutcome::Failed { failure: import_cut_off() },
+    };
+    tracing::warn!(import = import.id, ?outcome, "an earlier import was cut off");
+    app.metrics.imports.import_total.with_label_values(&[outcome.label()]).inc();
+    // When it was cut off nobody knows; its start is the one time that is certain.
+    import.ended = Some(import.started);
+    import.outcome = Some(outcome);
+    app.store.put_import(&import)?;
+    Ok(true)
+}
+
+/// Runs and imports, one at a time as they were, and the releases that none of them is known to have made.
+struct Acts {
+    starts: Vec<Timestamp>,
+    /// Newest first. Those that are no longer retained are nobody's.
+    unclaimed: Vec<ReleaseRecord>,
+}
+
+impl Acts {
+    fn of(app: &App, runs: &[RunRecord], imports: &[ImportRecord]) -> Result<Self, StoreError> {
+        let starts = runs.iter().map(|run| run.started).chain(imports.iter().map(|import| import.started)).collect();
+        let made = runs.iter().filter_map(|run| match run.outcome {
+            Some(Outcome::Released { serial }) => Some(serial),
+            Some(Outcome::Unchanged | Outcome::Failed { .. }) | None => None,
+        });
+        let brought = imports.iter().filter_map(|import| match import.outcome {
+            Some(ImportOutcome::Imported { serial }) => Some(serial),
+            Some(ImportOutcome::Refreshed { .. } | ImportOutcome::UpToDate { .. } | ImportOutcome::Failed { .. })
+            | None => None,
+        });
+        let claimed: HashSet<_> = made.chain(brought).collect();
+        let releases = app.store.releases(usize::MAX)?.into_iter();
+        let unclaimed = releases.filter(|release| !claimed.contains(&release.manifest.serial)).collect();
+        Ok(Self { starts, unclaimed })
+    }
+
+    /// The newest such release that came between this start and that of the act after it, and since when it is here: it
+    /// has its maker now.
+    fn credit(&mut self, started: Timestamp, is_its: impl Fn(&Manifest) -> bool) -> Option<(Serial, Timestamp)> {
+        let next = self.starts.iter().copied().filter(|other| *other > started).min().unwrap_or(Timestamp::MAX);
+        let found = self
+            .unclaimed
+            .iter()
+            .position(|release| (started..=next).contains(&release.since()) && is_its(&release.manifest))?;
+        let release = self.unclaimed.remove(found);
+        Some((release.manifest.serial, release.since()))
+    }
 }
 
 /// Publishes what the store holds, so that whatever an earlier process left half done is whole. That something cannot

@@ -110,9 +110,10 @@ fn report(app: &App, record: &RunRecord, took: std::time::Duration) {
     }
 }
 
-async fn end_interrupted(app: &Arc<App>) {
+/// Tells earlier runs and imports their end, where a start could not.
+pub(super) async fn end_interrupted(app: &Arc<App>) {
     let ending = Arc::clone(app);
-    match tokio::task::spawn_blocking(move || super::startup::end_interrupted_runs(&ending)).await {
+    match tokio::task::spawn_blocking(move || super::startup::end_interrupted(&ending)).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => untidy(&error),
         Err(error) => untidy(&internal(&error)),
