@@ -157,6 +157,15 @@ fn missing(path: &str, published: &Published) -> HttpResponse {
         // Not found, and not "later": `feed-client enroll` goes on to the offline repository.
         return problem(StatusCode::NOT_FOUND, Reason::NotFound, published.lacks(Repository::Online));
     }
+    // Bundles are of the offline repository, and come with it. The zip for ISE is there without.
+    let is_offline = |path: &str| {
+        ["metadata/", "targets/", "posture-bundle"]
+            .iter()
+            .any(|part| path.strip_prefix("/offline/").is_some_and(|rest| rest.starts_with(part)))
+    };
+    if is_offline(path) && published.has(Repository::Online) && !published.has(Repository::Offline) {
+        return problem(StatusCode::NOT_FOUND, Reason::NotFound, published.lacks(Repository::Offline));
+    }
     let detail = match (path, published.serial()) {
         (INDEX | "/offline/posture-offline.zip" | "/offline/posture-bundle.zip", None) => {
             "There is no release yet; ask again after the first update."

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! A relay signs nothing: it puts metadata and manifests there byte for byte as it received them, and makes the rest as an
-//! origin does. Where it received the offline repository alone, nothing names what is in `repo/targets/`.
+//! origin does. Where it received the offline repository alone, there is nothing in `repo/`.
 //!
 //! What is in the tree and cannot be made again from the catalog (the version numbers that metadata had, the roots) is
 //! in the catalog too, so a tree that was lost or damaged is made anew by the next [`Publisher::publish`].

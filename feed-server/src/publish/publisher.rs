@@ -240,12 +240,15 @@ impl Inner {
         let sets = self.sets(now)?;
 
         self.switch(&sets, &self.wants(&sets, &releases, &manifests, &zips)?)?;
-        let vendor = vendor::publish(&self.store, &self.tree, &manifests, &self.rewriting, self.public_url().as_ref());
+        // The first has the files of the others; where there is none, there is no release either.
+        let first = sets.first().map_or(Repository::Online, |set| set.repository);
+        let public_url = self.public_url();
+        let vendor = vendor::publish(&self.store, &self.tree, first, &manifests, &self.rewriting, public_url.as_ref());
         // What was switched is served, even where the vendor's layout had to stay as it was.
         self.refresh(sets.iter().map(Set::roots))?;
         vendor?;
 
-        if zips.complete(&self.store, &self.tree, &manifests)? {
+        if zips.complete(&self.store, &self.tree, first, &manifests)? {
             self.switch(&sets, &self.wants(&sets, &releases, &manifests, &zips)?)?;
             self.refresh(sets.iter().map(Set::roots))?;
         }
@@ -277,7 +280,8 @@ impl Inner {
         manifests: &[Manifest],
         zips: &Zips,
     ) -> Result<Wants, PublishError> {
-        let mut wants = Wants::of_releases(&self.store, releases)?;
+        let repositories = sets.iter().map(|set| set.repository).collect();
+        let mut wants = Wants::of_releases(&self.store, releases, repositories)?;
         for (name, zip, path) in zips.built(manifests) {
             wants.add_zip(name, zip, path);
         }

@@ -34,6 +34,8 @@ struct Wanted {
 /// The targets of both repositories, and the files that lie beside them.
 #[derive(Debug, Default)]
 pub(super) struct Wants {
+    /// In the order of [`Repository::ALL`]: the first one has all files of the others.
+    repositories: Vec<Repository>,
     shared: BTreeMap<TargetName, Wanted>,
     online: BTreeMap<TargetName, Wanted>,
     /// In the tree, but not named by the newest metadata: the `stable.json` of older releases, for readers in the midst of
@@ -44,9 +46,13 @@ pub(super) struct Wants {
 }
 
 impl Wants {
-    /// The targets of these releases, newest first.
-    pub(super) fn of_releases(store: &Store, releases: &[ReleaseRecord]) -> Result<Self, PublishError> {
-        let mut wants = Self::default();
+    /// The targets of these releases, newest first, in the repositories that there are.
+    pub(super) fn of_releases(
+        store: &Store,
+        releases: &[ReleaseRecord],
+        repositories: Vec<Repository>,
+    ) -> Result<Self, PublishError> {
+        let mut wants = Self { repositories, ..Self::default() };
         for (age, ReleaseRecord { manifest, signed, .. }) in releases.iter().enumerate() {
             let serial = manifest.serial;
             for file in manifest.files() {
@@ -113,28 +119,32 @@ impl Wants {
             .map(|(name, wanted)| (name.served_as(&wanted.digest), wanted))
     }
 
-    /// Puts every target into both folders; the second shares the bytes of the first.
+    /// Puts every target into the folder of each repository; the second shares the bytes of the first.
     pub(super) fn place(&self, store: &Store, tree: &Tree) -> Result<(), PublishError> {
-        for (file, wanted) in self.files(Repository::Online) {
-            let path = format!("{}/{file}", folder(Repository::Online));
+        let Some((first, others)) = self.repositories.split_first() else { return Ok(()) };
+        for (file, wanted) in self.files(*first) {
+            let path = format!("{}/{file}", folder(*first));
             match &wanted.content {
                 Content::Blob => tree.place(&*store.blobs, &wanted.digest, wanted.length, &path)?,
                 Content::Bytes(bytes) => tree.write(&path, bytes)?,
                 Content::File(from) => tree.link(from, &path)?,
             }
         }
-        for (file, _) in self.files(Repository::Offline) {
-            let path = |repository| format!("{}/{file}", folder(repository));
-            tree.link(&path(Repository::Online), &path(Repository::Offline))?;
+        for other in others {
+            for (file, _) in self.files(*other) {
+                let path = |repository| format!("{}/{file}", folder(repository));
+                tree.link(&path(*first), &path(*other))?;
+            }
         }
-        tree.directory(&folder(Repository::Offline))
+        self.repositories.iter().try_for_each(|repository| tree.directory(&folder(*repository)))
     }
 
     /// Removes what is none of these.
     pub(super) fn clean(&self, tree: &Tree) -> Result<(), PublishError> {
         for repository in Repository::ALL {
             let folder = folder(repository);
-            let wanted: HashSet<String> = self.files(repository).map(|(file, _)| file).collect();
+            let is_here = self.repositories.contains(&repository);
+            let wanted: HashSet<String> = self.files(repository).filter(|_| is_here).map(|(file, _)| file).collect();
             for name in tree.list(&folder)?.iter().filter(|name| !wanted.contains(*name)) {
                 tree.remove(&format!("{folder}/{name}"))?;
             }

@@ -30,10 +30,11 @@ pub(super) fn archive(serial: Serial, name: &FileName) -> String {
     format!("{RELEASES}/{serial}/{name}")
 }
 
-/// Puts archives and index in place, the index last.
+/// Puts archives and index in place, the index last. The archives are in the folder of targets of `placed`.
 pub(super) fn publish(
     store: &Store,
     tree: &Tree,
+    placed: Repository,
     manifests: &[Manifest],
     rewriting: &Rewriting,
     public_url: Option<&Url>,
@@ -42,7 +43,7 @@ pub(super) fn publish(
         let serial = manifest.serial;
         for file in manifest.components.iter().flat_map(|released| &released.files) {
             let target = file.archive.target_name().map_err(|source| PublishError::Name { serial, source })?;
-            let folder = targets::folder(Repository::Online);
+            let folder = targets::folder(placed);
             let placed = format!("{folder}/{}", target.served_as(&file.archive.sha256));
             tree.link(&placed, &archive(serial, &file.archive.name))?;
         }

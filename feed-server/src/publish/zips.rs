@@ -89,11 +89,12 @@ impl Zips {
     }
 
     /// Makes those that are not there, newest first, and points the name without a number to the newest. Whether
-    /// there is one more.
+    /// there is one more. The vendor's own are in the folder of targets of `placed`.
     pub(super) fn complete(
         &mut self,
         store: &Store,
         tree: &Tree,
+        placed: Repository,
         manifests: &[Manifest],
     ) -> Result<bool, PublishError> {
         let mut grown = false;
@@ -101,7 +102,7 @@ impl Zips {
             let serial = manifest.serial;
             if let Entry::Vacant(missing) = self.0.entry(serial) {
                 missing.insert(match &manifest.offline_zip {
-                    Some(vendors) => place_vendors(tree, serial, vendors)?,
+                    Some(vendors) => place_vendors(tree, placed, serial, vendors)?,
                     None => build(store, tree, manifest)?,
                 });
                 // Remembered before the metadata names it; and at once, since the next one may fail.
@@ -128,9 +129,9 @@ impl Zips {
     }
 }
 
-fn place_vendors(tree: &Tree, serial: Serial, zip: &FileRef) -> Result<FileRef, PublishError> {
+fn place_vendors(tree: &Tree, placed: Repository, serial: Serial, zip: &FileRef) -> Result<FileRef, PublishError> {
     let target = zip.target_name().map_err(|source| PublishError::Name { serial, source })?;
-    let placed = format!("{}/{}", targets::folder(Repository::Online), target.served_as(&zip.sha256));
+    let placed = format!("{}/{}", targets::folder(placed), target.served_as(&zip.sha256));
     tree.link(&placed, &path(&file_name(serial)))?;
     Ok(zip.clone())
 }

@@ -291,3 +291,19 @@ async fn a_relay_without_the_online_repository_says_how_to_enroll() {
         assert_eq!(fetch(&relay, path, &[]).await.0, StatusCode::OK, "{path}");
     }
 }
+
+#[actix_web::test]
+async fn a_relay_without_the_offline_repository_promises_no_bundle() {
+    let origin = published().await;
+    let relay = World::relay();
+    relay.take(&origin.tree(""), &[Repository::Online]).unwrap();
+    relay.publisher.publish(relay.now).await.unwrap();
+    for path in ["/offline/posture-bundle.zip", "/offline/posture-bundle-1.zip", "/offline/metadata/timestamp.json"] {
+        let (status, body) = fetch(&relay, path, &[]).await;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        assert!(status == StatusCode::NOT_FOUND && body.contains("online repository alone"), "{path}: {status} {body}");
+    }
+    for path in [TIMESTAMP, ARCHIVE, ZIP, "/offline/posture-offline.zip"] {
+        assert_eq!(fetch(&relay, path, &[]).await.0, StatusCode::OK, "{path}");
+    }
+}

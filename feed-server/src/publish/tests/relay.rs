@@ -67,8 +67,12 @@ async fn what_was_carried_by_hand_is_the_offline_repository_alone() {
     assert!(!before.has(Repository::Online) && !before.has(Repository::Offline));
     assert!(before.lacks(Repository::Online).contains("no release yet"));
 
+    // What earlier programs left there, which nothing named.
+    std::fs::create_dir_all(relay.tree("repo/targets")).unwrap();
+    std::fs::write(relay.tree("repo/targets/left-behind"), b"x").unwrap();
     bring(&relay, &origin.tree(""), &[Repository::Offline]).await;
-    assert!(same_as(&relay, &origin, &["repo/", "offline/", "web/"]) > 20);
+    assert!(same_as(&relay, &origin, &["offline/", "web/"]) > 20);
+    assert!(!relay.files().keys().any(|path| path.starts_with("repo/")), "nothing would name it");
     let published = relay.publisher.published().load_full();
     assert_eq!(published.serial(), Some(serial(1)));
     assert_eq!(relay.publisher.root_json(Repository::Online), None);
