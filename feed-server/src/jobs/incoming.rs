@@ -223,7 +223,7 @@ async fn bad(app: &App, folder: &Folder, file: &Found, failure: Failure, sha256:
     let reason = failure.reason.as_str();
     match blocking(move || moving.quarantine(&found, &failure, sha256, now)).await {
         Ok(place) => {
-            tracing::warn!(name, reason, place = %place.display(), "a bad zip was moved out of the watched folder");
+            tracing::warn!(name, reason, ?place, "a bad zip was moved out of the watched folder");
             tidy_quarantine(app, folder).await;
             Done::NothingMore
         }

@@ -52,7 +52,8 @@ impl Quarantine {
     /// A place for a file of this name, beside which the reason is already: `name`, or where that is taken, `name.2` and so on.
     pub(super) fn place(&self, name: &OsStr, reason: &str) -> io::Result<PathBuf> {
         let place = self.free(name)?;
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(suffixed(&place, REASON))?;
+        // Whoever may write here might have put a link in its place, to a file of ours: it is not followed.
+        let mut file = OpenOptions::new().write(true).create_new(true).open(suffixed(&place, REASON))?;
         file.write_all(reason.as_bytes())?;
         file.sync_all()?;
         Ok(place)
@@ -61,8 +62,10 @@ impl Quarantine {
     fn free(&self, name: &OsStr) -> io::Result<PathBuf> {
         let place = self.0.join(name);
         let numbered = (2..=MAX_NAMESAKES).map(|number| suffixed(&place, &format!(".{number}")));
+        let is_free =
+            |path: &Path| fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         for place in std::iter::once(place.clone()).chain(numbered) {
-            if fs::symlink_metadata(&place).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            if is_free(&place) && is_free(&suffixed(&place, REASON)) {
                 return Ok(place);
             }
         }
@@ -193,6 +196,19 @@ mod tests {
         for other in ["x.reason.txt", "y.reason.txt", "notes.txt"] {
             assert!(left.iter().any(|name| name == other), "{left:?}");
         }
+    }
+
+    #[test]
+    fn a_link_in_a_reasons_place_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let quarantine = Quarantine::of(folder.path()).unwrap();
+        let precious = folder.path().join("precious");
+        fs::write(&precious, "a key").unwrap();
+        std::os::unix::fs::symlink(&precious, folder.path().join("quarantine/a.zip.reason.txt")).unwrap();
+        let place = quarantine.place(OsStr::new("a.zip"), "bad").unwrap();
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "a key");
+        assert_eq!(fs::read_to_string(suffixed(&place, REASON)).unwrap(), "bad");
+        assert!(place.ends_with("a.zip.2"));
     }
 
     #[test]
