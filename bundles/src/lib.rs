@@ -9,6 +9,7 @@ pub mod diagnosis;
 pub mod digest;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+pub mod increment;
 pub mod index;
 pub mod inspection;
 pub mod limits;

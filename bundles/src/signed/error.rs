@@ -70,7 +70,8 @@ pub enum SignedError {
     },
     /// The other one of an origin's two repositories.
     #[error(
-        "what is signed is the origin's {} repository, which never stands in for the other one; somebody put it where the          other one belongs",
+        "what is signed is the origin's {} repository, which never stands in for the other one; somebody put it where the \
+         other one belongs",
         if *is_online { "online" } else { "offline" }
     )]
     OtherRepository {
