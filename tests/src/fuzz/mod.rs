@@ -25,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "bundle", run: targets::bundle, seeds: seeds::bundle },
     Target { name: "index", run: targets::index, seeds: seeds::index },
     Target { name: "archive", run: targets::archive, seeds: seeds::archive },
+    Target { name: "increment", run: targets::increment, seeds: seeds::increment },
     Target { name: "manifest", run: targets::manifest, seeds: seeds::manifest },
     Target { name: "report", run: targets::report, seeds: seeds::report },
 ];

@@ -5,13 +5,14 @@ use std::io::{Cursor, Write as _};
 use anyhow::{Context, Result};
 use bundles::archive;
 use bundles::fake::{Dialect, Edition, Feed, Options};
+use bundles::increment;
 use bundles::offline_zip::{self, Member};
 use bundles::release::{Manifest, ReleasedComponent, ReleasedFile, Source, SourceKind};
 use bundles::report::{Failure, Report};
 use bundles::{Component, Digest, FileName, MemberPath, Reason, Serial, Version};
 use url::Url;
 
-use super::targets::{ARCHIVE_NAMES, Genuine, limits};
+use super::targets::{ARCHIVE_NAMES, BASE_OF_INCREMENTS, Genuine, limits};
 
 /// A moment, for whatever has one.
 const MOMENT: &str = "2026-01-01T00:00:00Z";
@@ -78,6 +79,15 @@ fn small_zip(folder: &str) -> Result<Vec<u8>> {
 fn member(path: &str, content: &'static [u8]) -> Result<Member<'static>> {
     let open = move || Ok(Box::new(content) as Box<dyn std::io::Read>);
     Ok(Member { name: MemberPath::parse(path)?, length: content.len() as u64, sha256: None, open: Box::new(open) })
+}
+
+/// A chart with a row changed, told in either way, in pieces of three lengths; and the header that names its base.
+pub(super) fn increment() -> Result<Vec<Vec<u8>>> {
+    let content = String::from_utf8(BASE_OF_INCREMENTS.to_vec())?.replace("Beta", "Gamma and more").into_bytes();
+    let packed = [increment::increment(BASE_OF_INCREMENTS, &content)?, increment::zstd(&content)?];
+    let named = increment::available_dictionary(&Digest::of(BASE_OF_INCREMENTS)).into_bytes();
+    let inputs = packed.into_iter().chain([named]);
+    Ok(inputs.zip([1, 7, 255]).map(|(input, piece)| [vec![piece], input].concat()).collect())
 }
 
 /// The release of a fake feed, and what is left of it where upstream gives the least.

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use bundles::archive;
 use bundles::bundle::{Bundle, Trust, carried};
 use bundles::fake::{Edition, Feed, Options, Origin, Release};
+use bundles::increment::{self, Unpacking};
 use bundles::index::{Index, Patterns};
 use bundles::release::FileRef;
 use bundles::report::Report;
@@ -129,6 +130,41 @@ pub fn bundle(bytes: &[u8]) {
         is_whole &= read.is_ok() && Digest::of(&content) == file.sha256;
     }
     assert_eq!(inspected.import.can, is_whole, "{inspected:?}");
+}
+
+/// What fuzzed increments are told in terms of: a few rows of a chart.
+pub const BASE_OF_INCREMENTS: &[u8] =
+    b"<chart SDKVersion=\"4.3.1.0\"><row id=\"1\" name=\"Alpha\"/><row id=\"2\" name=\"Beta\"/><row id=\"3\"/></chart>";
+
+/// The most that a fuzzed increment may open to, in bytes.
+pub const INCREMENT_BYTES: u64 = 4 << 10;
+
+/// What opens, opens to no more than it may, in whatever pieces it comes; the first byte says how long those are.
+///
+/// # Panics
+/// It does not.
+pub fn increment(bytes: &[u8]) {
+    let Some((piece, bytes)) = bytes.split_first() else { return };
+    let unpack = |mut unpacking: Unpacking<'_, Vec<u8>>, piece: usize| {
+        bytes.chunks(piece).try_for_each(|piece| unpacking.push(piece))?;
+        unpacking.finish()
+    };
+    let both = || {
+        let increment = Unpacking::increment(BASE_OF_INCREMENTS, INCREMENT_BYTES, Vec::new());
+        [increment, Unpacking::zstd(INCREMENT_BYTES, Vec::new())].map(|made| made.expect("there is memory"))
+    };
+    let pieces = usize::from(*piece).max(1);
+    for (in_pieces, at_once) in both().into_iter().zip(both()) {
+        let (in_pieces, at_once) = (unpack(in_pieces, pieces), unpack(at_once, bytes.len().max(1)));
+        if let Ok(opened) = &at_once {
+            assert!(opened.len() as u64 <= INCREMENT_BYTES, "{} bytes", opened.len());
+        }
+        assert_eq!(in_pieces.ok(), at_once.ok(), "it depends on how the bytes arrive");
+    }
+    if let Some(digest) = std::str::from_utf8(bytes).ok().and_then(increment::parse_available_dictionary) {
+        let written = increment::available_dictionary(&digest);
+        assert_eq!(increment::parse_available_dictionary(&written), Some(digest));
+    }
 }
 
 /// Where the fuzzed index is said to come from.
