@@ -170,7 +170,9 @@ fn in_time(signed: &SignedManifest, verified: &Verified, trust: &Trust<'_>) -> [
     let (until, time) = (verified.valid_until(), trust.time());
     let by = if time > trust.now { ", by the newest signed time seen here" } else { "" };
     let left = format!("{until}, for another {}{by}", span(until.duration_since(time)));
-    let made = format!("made {}, and it is {}", manifest.created, trust.now);
+    // Whole seconds, as everything signed has them.
+    let now = jiff::Timestamp::from_second(trust.now.as_second()).unwrap_or(trust.now);
+    let made = format!("made {}, and it is {now}", manifest.created);
     let newest = match trust.highest_serial {
         Some(highest) if highest == manifest.serial => format!("release {highest} again, which is here already"),
         Some(highest) => format!("release {} after release {highest}", manifest.serial),

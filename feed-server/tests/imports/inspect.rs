@@ -9,7 +9,7 @@ use crate::{status, text};
 #[test]
 fn a_bundle_is_looked_at_wherever_it_is_and_nothing_is_changed() {
     let mut origin = Origin::new();
-    let relay = relay(&origin, "");
+    let (relay, to_be) = (relay(&origin, ""), relay(&origin, ""));
     let media = tempfile::tempdir().unwrap();
     relay.prints(&["bundle", "import", text(&origin.bundle(1, media.path()))]);
     origin.next();
@@ -21,6 +21,10 @@ fn a_bundle_is_looked_at_wherever_it_is_and_nothing_is_changed() {
     {
         assert!(told.contains(part), "{part}: {told}");
     }
+    // A relay that is configured and no more: the first import makes it, and a look does not.
+    let told = to_be.prints(&["bundle", "inspect", text(&second)]);
+    assert!(told.contains("relay to be made in ") && told.contains("here: yes"), "{told}");
+    assert!(!to_be.data().exists(), "nothing is made");
     let status = status(&relay);
     assert_eq!((&status["release"]["serial"], &status["last_import"]["id"]), (&1.into(), &1.into()));
 

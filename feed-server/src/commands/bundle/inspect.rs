@@ -11,10 +11,11 @@ use bundles::report::Failure;
 use bundles::{Component, Digest, Limits, Reason, Version};
 use clap::Args;
 
+use crate::app::role;
 use crate::clock;
 use crate::commands::door::Door;
 use crate::commands::{Global, failed, output};
-use crate::config::Role;
+use crate::config::{Config, Role, UpstreamKind};
 use crate::http::api::views::{ReleaseSummary, TrustView};
 use crate::upstream::read_root;
 
@@ -39,6 +40,11 @@ pub(super) async fn run(global: &Global, arguments: Arguments) -> anyhow::Result
         Some(root) => {
             let trusted = read_root(&root).map_err(failed)?;
             (Known::root_alone(trusted), global.config()?.limits)
+        }
+        None if is_a_relay_to_be(&global.config()?) => {
+            let config = global.config()?;
+            let root = config.upstream.root.as_deref().map(read_root).transpose().map_err(failed)?;
+            (Known::relay_to_be(root.unwrap_or_default(), &config), config.limits)
         }
         None => {
             let trust: TrustView = Door::with(global, async |door| door.get("/api/v1/trust").await).await?;
@@ -76,6 +82,13 @@ impl Known {
         }
     }
 
+    /// A relay that is configured and holds nothing yet: its first import makes it.
+    fn relay_to_be(root: Vec<u8>, config: &Config) -> Self {
+        let what = format!("relay to be made in {}", config.data.directory.display());
+        let here = Here { what, serial: None, versions: BTreeMap::new() };
+        Self { trust: None, root, here: Some(here), refuses: None }
+    }
+
     fn of(trust: TrustView, global: &Global) -> anyhow::Result<Self> {
         let is_origin = trust.role == Role::Origin.as_str();
         let versions = trust.release.as_ref().map(versions).transpose()?.unwrap_or_default();
@@ -88,6 +101,11 @@ impl Known {
         let refuses = is_origin.then_some("an origin makes releases itself and imports no bundles; a relay does");
         Ok(Self { root: trust.root.clone().into_bytes(), here: Some(here), refuses, trust: Some(trust) })
     }
+}
+
+/// Whether the first import here would make a relay. Where it cannot be known, opening the data directory tells why.
+fn is_a_relay_to_be(config: &Config) -> bool {
+    config.upstream.kind == UpstreamKind::Mirror && !role::is_mirror(&config.data.directory).unwrap_or(true)
 }
 
 fn versions(release: &ReleaseSummary) -> anyhow::Result<BTreeMap<Component, Version>> {
