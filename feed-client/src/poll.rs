@@ -66,7 +66,7 @@ pub fn wait(now: Timestamp, next: Timestamp, rhythm: Rhythm) -> Duration {
 }
 
 /// Randomness from outside is taken as it comes, but never out of its range.
-fn part(random: f64) -> f64 {
+pub(crate) fn part(random: f64) -> f64 {
     if random.is_finite() { random.clamp(0.0, 1.0) } else { 0.5 }
 }
 

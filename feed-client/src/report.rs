@@ -1,19 +1,26 @@
 //! What the server is told after each attempt.
 
+use std::time::Duration;
+
 use bundles::report::Report;
 use bundles::{Manifest, Reason, Reasoned};
 use jiff::Timestamp;
 use url::Url;
 
 use crate::fetch::FetchError;
+use crate::poll::part;
 use crate::proxy::is_this_machine;
 use crate::repository::below;
 use crate::settings::Settings;
 use crate::state::State;
 
+/// A server that has no time for a report now is given this much, at most. What it asks for beyond that the report of the
+/// next attempt answers, which says the same and more.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
 /// The report for a state. `None` before the first attempt or import.
 #[must_use]
-pub fn make(state: &State, running: Option<&Manifest>, interval: std::time::Duration) -> Option<Report> {
+pub fn make(state: &State, running: Option<&Manifest>, interval: Duration) -> Option<Report> {
     let import = state.last_import.as_ref();
     // An import says nothing about the way to the server: it stands for an attempt only where there was none yet.
     let (last_attempt, last_failure): (Timestamp, _) = match (state.last_attempt, import) {
@@ -72,6 +79,18 @@ pub enum ReportError {
     Fetch(#[from] FetchError),
 }
 
+impl ReportError {
+    /// How long to wait before the report is sent once more, where the server asked for that: never less than it asked for,
+    /// and up to twice as long, since those who were refused together must not come back together. `random` is evenly spread
+    /// over `0.0..1.0`.
+    #[must_use]
+    pub fn pause(&self, random: f64) -> Option<Duration> {
+        let Self::Fetch(error) = self else { return None };
+        let asked = error.wait().filter(|asked| *asked <= LONGEST_PAUSE)?;
+        Some(asked + asked.mul_f64(part(random)))
+    }
+}
+
 impl Reasoned for ReportError {
     fn reason(&self) -> Reason {
         match self {
@@ -104,19 +123,34 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_server_is_given_the_time_that_it_asks_for() {
+        let refused = |wait: Option<u64>| {
+            let url = Url::parse("https://feed.example.net/").unwrap();
+            let status = reqwest::StatusCode::SERVICE_UNAVAILABLE;
+            ReportError::Fetch(FetchError::Status { url: url.into(), status, wait: wait.map(Duration::from_secs) })
+        };
+        assert_eq!(refused(Some(10)).pause(0.0), Some(Duration::from_secs(10)));
+        assert_eq!(refused(Some(10)).pause(0.5), Some(Duration::from_secs(15)));
+        assert_eq!(refused(Some(120)).pause(0.0), None);
+        assert_eq!(refused(None).pause(0.0), None);
+        let cleartext = ReportError::Cleartext { server: Url::parse("http://feed.example.net/").unwrap() };
+        assert_eq!(cleartext.pause(0.0), None);
+    }
+
+    #[test]
     fn what_is_reported_the_server_can_read() {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let state = State { last_attempt: Some(now), ..State::default() };
-        let report = make(&state, None, std::time::Duration::from_millis(1500)).unwrap();
+        let report = make(&state, None, Duration::from_millis(1500)).unwrap();
         let read = Report::from_json(&serde_json::to_vec(&report).unwrap()).unwrap();
         assert_eq!(read, report);
-        assert!(make(&State::default(), None, std::time::Duration::from_secs(60)).is_none());
+        assert!(make(&State::default(), None, Duration::from_secs(60)).is_none());
     }
 
     #[test]
     fn an_import_neither_ends_nor_makes_a_failure_of_polls() {
         let time = |second| Some(Timestamp::from_second(second).unwrap());
-        let minute = std::time::Duration::from_secs(60);
+        let minute = Duration::from_secs(60);
         let failure = |reason| Some(Failure::new(reason, "a sentence"));
         let import =
             |failure| Some(LastImport { at: time(200).unwrap(), file: "bundle.zip".to_owned(), serial: None, failure });

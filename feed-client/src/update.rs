@@ -249,7 +249,16 @@ impl Updater<'_> {
     }
 
     async fn report(&self, state: &State, running: Option<&Manifest>) -> Result<(), Failure> {
-        report::send(self.settings, state, running).await.map_err(|error| {
+        let mut sent = report::send(self.settings, state, running).await;
+        if let Some(pause) = sent.as_ref().err().and_then(|error| error.pause(self.edge.random())) {
+            tracing::info!(
+                seconds = pause.as_secs(),
+                "the server has no time for the report now; waiting to send it again"
+            );
+            tokio::time::sleep(pause).await;
+            sent = report::send(self.settings, state, running).await;
+        }
+        sent.map_err(|error| {
             tracing::warn!(reason = error.reason().as_str(), "no report was made: {}", error.whole_message());
             Failure::of(&error)
         })

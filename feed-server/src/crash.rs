@@ -28,6 +28,8 @@ pub const POINTS: &[&str] = &[
     "incoming.recorded",
     "manners.before_keep",
     "manners.kept",
+    "report.gathered",
+    "report.kept",
 ];
 
 /// Aborts the process if `POSTURE_FEED_CRASH_AT` names this point (debug builds only).

@@ -47,6 +47,22 @@ impl Drop for Mount {
     }
 }
 
+/// Writes a file until the disk is full.
+///
+/// # Errors
+/// It cannot be written for another reason.
+pub fn fill(path: &Path) -> Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    let block = [0; 4096];
+    loop {
+        match std::io::Write::write_all(&mut file, &block) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Room on a stick beside what lies on it: ext4 needs some.
 const STICK_SLACK: u64 = 8 << 20;
 

@@ -1,11 +1,9 @@
 //! A data directory that cannot be written, is full, or is a newer program's. Needs root, since it mounts.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
 use bundles::fake::{Edition, Options};
 use tests::lab::LabUpstream;
-use tests::mounts::Mount;
+use tests::mounts::{Mount, fill};
 use tests::world::World;
 
 #[tokio::test]
@@ -82,19 +80,6 @@ async fn a_headends_full_disk_leaves_the_running_release_and_room_heals_it() -> 
     ensure!(world.headend(0).current() != Some(running));
     drop(mount);
     Ok(())
-}
-
-/// Writes until the disk is full.
-fn fill(path: &Path) -> Result<()> {
-    let mut file = std::fs::File::create(path)?;
-    let block = [0; 4096];
-    loop {
-        match std::io::Write::write_all(&mut file, &block) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 #[tokio::test]

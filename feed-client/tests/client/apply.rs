@@ -96,6 +96,15 @@ fn a_report_that_the_server_does_not_take_is_in_status_until_it_takes_one() {
 }
 
 #[test]
+fn a_server_that_has_no_time_for_a_report_gets_it_a_little_later() {
+    let world = World::enrolled();
+    world.server.break_at("/report", crate::server::Fault::BusyOnce(503));
+    world.ok(&["update"]);
+    assert_eq!(world.reports().len(), 2);
+    assert_eq!(world.ok(&["status"])["last_report_failure"], serde_json::Value::Null);
+}
+
+#[test]
 fn status_where_nothing_is_says_where_it_looked() {
     let world = World::new();
     let (code, reason, message) = world.fails(&["status"]);

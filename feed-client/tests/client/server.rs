@@ -12,6 +12,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 pub(crate) enum Fault {
     /// Another status, no content.
     Status(u16),
+    /// This status and one second in `Retry-After`, once.
+    BusyOnce(u16),
     /// The full length is announced, and the connection is cut after this many bytes.
     CutAfter(usize),
     /// Fewer bytes than the file has, neatly announced.
@@ -114,7 +116,12 @@ fn answer(shared: &Shared, mut stream: impl Read + Write + Hangup) -> std::io::R
     let file = lock(&shared.files).get(&request.path).cloned();
     let fault =
         lock(&shared.faults).iter().find(|(part, _)| request.path.contains(part)).map(|(_, fault)| fault.clone());
+    let is_busy = matches!(fault, Some(Fault::BusyOnce(_)));
     let (status, length, bytes) = match (fault, file) {
+        (Some(Fault::BusyOnce(status)), _) => {
+            lock(&shared.faults).retain(|(part, _)| !request.path.contains(part));
+            (status, Some(0), Vec::new())
+        }
         (Some(Fault::Status(status)), _) => (status, Some(0), Vec::new()),
         (Some(Fault::Instead(bytes)), _) => (200, Some(bytes.len()), bytes),
         (Some(Fault::Endless), _) => {
@@ -134,6 +141,9 @@ fn answer(shared: &Shared, mut stream: impl Read + Write + Hangup) -> std::io::R
         (_, None) => (404, Some(0), Vec::new()),
     };
     write!(stream, "HTTP/1.1 {status} X\r\nConnection: close\r\n")?;
+    if is_busy {
+        stream.write_all(b"Retry-After: 1\r\n")?;
+    }
     if let Some(length) = length {
         write!(stream, "Content-Length: {length}\r\n")?;
     }

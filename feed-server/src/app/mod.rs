@@ -18,6 +18,7 @@ use url::Url;
 
 pub use crate::config::Role;
 use crate::config::{Config, UpstreamKind};
+use crate::headends::Inbox;
 use crate::metrics::Metrics;
 use crate::publish::{Keys, Published, Publisher};
 use crate::store::records::{HeadendRecord, ReportRecord, RunRecord, Trigger};
@@ -34,6 +35,8 @@ pub struct App {
     pub config: Config,
     /// What is kept.
     pub store: Store,
+    /// Takes headends' reports.
+    pub inbox: Inbox,
     /// What signs; a relay has none.
     pub keys: Option<Keys>,
     /// Makes what is served.
@@ -79,6 +82,7 @@ impl App {
             metrics: Metrics::new().map_err(|error| internal(&error))?,
             published: publisher.published(),
             config,
+            inbox: Inbox::open(store.clone()).map_err(|error| internal(&error))?,
             store,
             keys,
             publisher,

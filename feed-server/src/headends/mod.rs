@@ -1,10 +1,14 @@
-//! Headends: who may report, and what their reports say of them.
+//! Headends: who may report, how reports are kept, and what they say of headends.
+
+mod inbox;
 
 use bundles::Serial;
 pub use bundles::report::is_headend_id as is_id;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use inbox::{Inbox, NotKept};
 
 use crate::store::records::{HeadendRecord, ReportRecord};
 

@@ -280,7 +280,7 @@ fn headends_go_with_their_reports_and_tokens_by_name() {
     store.put_headend(&headend).unwrap();
     let json = r#"{"received":"2026-01-01T00:00:00Z","report":{"client_version":"1","last_attempt":"2026-01-01T00:00:00Z","interval_seconds":7200}}"#;
     let report: records::ReportRecord = serde_json::from_str(json).unwrap();
-    store.put_report("asa-1", &report).unwrap();
+    store.put_reports([("asa-1", &report)]).unwrap();
     assert_eq!(store.headend("asa-1").unwrap(), Some(headend.clone()));
     assert_eq!(store.headends().unwrap(), std::slice::from_ref(&headend));
     assert_eq!(store.reports().unwrap(), [("asa-1".to_owned(), report.clone())]);
@@ -289,7 +289,7 @@ fn headends_go_with_their_reports_and_tokens_by_name() {
     assert!(!store.remove_headend("asa-1").unwrap());
     assert_eq!(store.report("asa-1").unwrap(), None);
     // A report that was under way while its headend was removed is not that of the next one with its id.
-    store.put_report("asa-1", &report).unwrap();
+    store.put_reports([("asa-1", &report)]).unwrap();
     store.put_headend(&headend).unwrap();
     assert_eq!(store.report("asa-1").unwrap(), None);
 

@@ -282,12 +282,19 @@ impl Store {
         self.catalog.scan(Table::Reports, false, usize::MAX)?.iter().map(with_id).collect()
     }
 
-    /// Puts a report in place of the headend's last one.
+    /// Puts each report in place of the last one of the headend with that id, all in one.
     ///
     /// # Errors
-    /// The catalog cannot be written.
-    pub fn put_report(&self, id: &str, report: &ReportRecord) -> Result<(), StoreError> {
-        self.put(Table::Reports, id, report)
+    /// The catalog cannot be written; then none was put.
+    pub fn put_reports<'r>(
+        &self,
+        reports: impl IntoIterator<Item = (&'r str, &'r ReportRecord)>,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        for (id, report) in reports {
+            batch.put(Table::Reports, id, report)?;
+        }
+        self.commit(batch)
     }
 
     /// All administrators' tokens, by name.

@@ -15,6 +15,7 @@
 mod binaries;
 mod carry;
 mod feed;
+mod fleet;
 mod headend;
 mod metrics;
 mod program;
@@ -34,6 +35,7 @@ use url::Url;
 pub use binaries::{Binaries, binaries};
 pub use carry::Answer;
 pub use feed::{archive_digests, shows_edition};
+pub use fleet::{Fleet, Member, running};
 pub use headend::Headend;
 pub use metrics::{Metrics, Sample};
 pub use program::{Invocation, Output, Running};

@@ -188,6 +188,9 @@ impl std::fmt::Display for Output {
     }
 }
 
+/// `USER_HZ`, which is 100 for programs on every architecture that this runs on.
+const MILLISECONDS_PER_TICK: u64 = 10;
+
 /// A program that runs. Ends when dropped.
 #[derive(Debug)]
 pub struct Running {
@@ -222,6 +225,19 @@ impl Running {
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         Ok(kilobytes.with_context(|| format!("{path} has no VmHWM: {} has ended", self.shown))? * 1024)
+    }
+
+    /// The processor time that it has used so far, all threads, in user and system mode (Linux only).
+    ///
+    /// # Errors
+    /// It has ended, or the system does not say.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+        // Fields 14 and 15 of proc(5); the second is the program's name in parentheses, and may hold anything.
+        let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').skip(11).take(2)).into_iter().flatten();
+        let ticks = fields.map(str::parse::<u64>).sum::<Result<u64, _>>().with_context(|| path.clone())?;
+        Ok(Duration::from_millis(ticks * MILLISECONDS_PER_TICK))
     }
 
     /// Sends it a signal, by its id.

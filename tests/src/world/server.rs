@@ -267,6 +267,14 @@ impl World {
         self.server.as_ref().context("no server runs in this world")?.peak_memory()
     }
 
+    /// The processor time that the server has used so far.
+    ///
+    /// # Errors
+    /// No server runs, or the system does not say.
+    pub fn server_cpu_time(&self) -> Result<std::time::Duration> {
+        self.server.as_ref().context("no server runs in this world")?.cpu_time()
+    }
+
     /// Where the server listens.
     ///
     /// # Errors
@@ -338,7 +346,7 @@ impl World {
     }
 
     /// A client without a proxy and without patience, which trusts the world's own server alone.
-    fn http(&self) -> Result<Client> {
+    pub(super) fn http(&self) -> Result<Client> {
         // Where it speaks plain HTTP, nobody that is trusted is asked.
         let anchor = if self.server_ca().is_some() { SERVER_CA } else { certs::DEFAULT_ANCHOR };
         let anchors = certs::Anchors::load(&[anchor.to_owned()], self.directory())?;

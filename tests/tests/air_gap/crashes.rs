@@ -12,7 +12,7 @@ use crate::setting::{fetched, nothing_is_left, offline_targets, origin, relay};
 
 /// Points that no import by command comes by: downloads and their manners, update runs, the watched folder, and the online
 /// repository, which no bundle brings.
-const NOT_IN_IMPORTS: [&str; 5] = ["download.", "manners.", "run.", "incoming.", "tree.online_switched"];
+const NOT_IN_IMPORTS: [&str; 6] = ["download.", "manners.", "run.", "incoming.", "report.", "tree.online_switched"];
 
 fn points(output: Output) -> Result<Vec<String>> {
     let points: Vec<_> = output.success()?.stdout.lines().map(str::to_owned).collect();

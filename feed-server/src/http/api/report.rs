@@ -1,13 +1,18 @@
 //! `PUT /api/v1/headends/{id}/report`: a headend says what it runs.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use bundles::report::{MAX_REPORT_BYTES, Report};
 use bundles::{Reason, Reasoned as _};
 
 use crate::app::App;
+use crate::headends::NotKept;
 use crate::http::auth;
 use crate::http::errors::{Answer, Problem};
 use crate::store::records::ReportRecord;
+
+/// How long a headend is asked to wait where more reports come in than can be written: some flushes of a slow disk.
+const RETRY_AFTER_SECONDS: &str = "10";
 
 /// Takes a report.
 #[utoipa::path(
@@ -18,6 +23,8 @@ use crate::store::records::ReportRecord;
         (status = 204, description = "It is kept"),
         (status = 400, description = "It is no report", body = crate::http::errors::Problem),
         (status = 401, description = "The token is not this headend's", body = crate::http::errors::Problem),
+        (status = 500, description = "It cannot be stored", body = crate::http::errors::Problem),
+        (status = 503, description = "Too many come in; `Retry-After` says when to send it again", body = crate::http::errors::Problem),
     )
 )]
 pub async fn put(request: HttpRequest, app: web::Data<App>, id: web::Path<String>, body: web::Payload) -> Answer {
@@ -25,7 +32,9 @@ pub async fn put(request: HttpRequest, app: web::Data<App>, id: web::Path<String
     let presented = auth::presented(&request)?;
     // The same answer for a wrong token and for an unknown headend: ids are nobody else's business.
     let (catalog, asked) = (app.clone(), id.clone());
+    let turn = app.inbox.turn().await;
     let headend = web::block(move || catalog.store.headend(&asked)).await??;
+    drop(turn);
     let headend = headend.filter(|headend| presented.is(&headend.token));
     if headend.is_none() {
         return Err(auth::unknown_token());
@@ -38,6 +47,14 @@ pub async fn put(request: HttpRequest, app: web::Data<App>, id: web::Path<String
     let body = body.map_err(|error| Problem::bad_request(format!("the report did not arrive whole: {error}")))?;
     let report = Report::from_json(&body).map_err(|error| Problem::new(error.reason(), error.whole_message()))?;
     let record = ReportRecord { received: app.now(), report };
-    web::block(move || app.store.put_report(&id, &record)).await??;
-    Ok(HttpResponse::NoContent().finish())
+    match app.inbox.take(id, record, body.len()).await {
+        Ok(()) => Ok(HttpResponse::NoContent().finish()),
+        Err(NotKept::Failed(failure)) => Err(failure.into()),
+        Err(full @ NotKept::Full) => {
+            let problem = Problem::with_status(StatusCode::SERVICE_UNAVAILABLE, full.reason(), full.to_string());
+            let mut response = problem.error_response();
+            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            Ok(response)
+        }
+    }
 }
