@@ -98,6 +98,11 @@ impl Daemon {
         self.running.as_ref().context("the peer does not run")?.signal(Signal::STOP)
     }
 
+    /// The process, to look at what it takes of the machine.
+    pub(super) fn running(&self) -> Result<&Running> {
+        self.running.as_ref().context("the peer does not run")
+    }
+
     pub(super) fn address(&self) -> SocketAddr {
         self.port.address()
     }
