@@ -68,12 +68,13 @@ pub async fn run(app: &Arc<App>, import: Import, running: RunningImport<'_>, sto
         tracing::error!(import = id, reason, error, "an import is not recorded");
     }
     report(app, &record, began.elapsed());
-    running.end(record.clone());
-    // Nobody may be waiting any more.
-    let _ = answer.send(record);
+    // Before whoever waits hears of the end: a command that needs no server ends with that.
     if !stop.is_cancelled() {
         super::update::collect(app).await;
     }
+    running.end(record.clone());
+    // Nobody may be waiting any more.
+    let _ = answer.send(record);
 }
 
 fn report(app: &App, record: &ImportRecord, took: Duration) {

@@ -70,11 +70,11 @@ pub async fn run(app: &Arc<App>, request: Request, running: Running<'_>, stop: &
     report(app, &record, began.elapsed());
     // Before whoever waits for the run hears of its end, so that the log is complete by then.
     app.tell_warnings_after(&warned);
-    running.end(record.clone());
-
+    // And so is the tidying up: a command that needs no server ends with the answer.
     if !stop.is_cancelled() {
         collect(app).await;
     }
+    running.end(record.clone());
     record
 }
 
