@@ -69,7 +69,7 @@ async fn a_relay_survives_a_kill_at_every_point_of_an_import() -> Result<()> {
         let output = relay.import(&bundle).await?;
         relay.crash_nowhere();
         if output.code().is_some() {
-            never.insert(point.clone());
+            never.insert(format!("{point} ({output})"));
         }
         relay.start_server().await?;
         let found = served(&relay, &root).with_context(|| format!("after a kill at {point}"))?;
