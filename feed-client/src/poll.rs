@@ -9,8 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 /// ask in the same instant, and an operator who just started the service wants to see it work.
 const FIRST_POLL_WITHIN: Duration = Duration::from_secs(10);
 
-/// The wait after the first failure; it doubles with each further one.
+/// The wait after the first failure; it doubles with each further one, up to the interval.
 const FIRST_RETRY: Duration = Duration::from_secs(60);
+
+/// A server that asks everybody to come back in two minutes would get everybody at once in two minutes: what it asks for is
+/// the least, and whoever was asked comes within at least this long after it.
+const SPREAD_OF_THE_ASKED: Duration = Duration::from_secs(300);
 
 /// How often to poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,23 +42,40 @@ pub struct Failed {
     pub wait: Option<Duration>,
 }
 
+/// The rhythm after a start, up to the first poll that succeeds. Whatever started a fleet in one moment (power that came back, an update of
+/// the program) would have it poll in one moment ever after, and jitter alone takes days to undo that: so the next poll
+/// comes anywhere between half an interval and one and a half.
+#[must_use]
+pub fn after_start(rhythm: Rhythm) -> Rhythm {
+    Rhythm { jitter: rhythm.every, ..rhythm }
+}
+
 /// When the next poll is due after one that ended at `now`. Failures that may heal by themselves are retried with growing
-/// waits, at least as long as the server asked for, never beyond the interval; the others wait for the interval, since
-/// nobody but a person can change the outcome.
+/// waits, up to the interval, and not before the server asked for; the others wait for the interval, since nobody but a
+/// person can change the outcome.
 #[must_use]
 pub fn next_poll(now: Timestamp, rhythm: Rhythm, failed: Option<Failed>, random: f64) -> Timestamp {
-    let half_window = rhythm.jitter.min(rhythm.every) / 2;
-    let regular = rhythm.every - half_window + half_window.mul_f64(2.0 * part(random));
     let wait = match failed {
-        Some(Failed { reason, in_a_row, wait }) if reason.worth_a_retry() => {
-            // 2^16 minutes is beyond any interval; the exponent is capped so that the product cannot overflow.
-            let growing = FIRST_RETRY * (1 << in_a_row.saturating_sub(1).min(16));
-            // Between half and all of it: clients that failed together must not come back together.
-            growing.mul_f64(0.5 + part(random) / 2.0).max(wait.unwrap_or_default()).min(regular)
+        Some(failed) if failed.reason.worth_a_retry() => retry(rhythm, failed, part(random)),
+        Some(_) | None => {
+            let half_window = rhythm.jitter.min(rhythm.every) / 2;
+            rhythm.every - half_window + half_window.mul_f64(2.0 * part(random))
         }
-        Some(_) | None => regular,
     };
     later(now, wait)
+}
+
+/// Clients that failed together must not come back together: whatever a wait is made of, it is spread over at least a third
+/// of itself, jitter or none. At most one and a half intervals.
+fn retry(rhythm: Rhythm, Failed { in_a_row, wait, .. }: Failed, random: f64) -> Duration {
+    // 2^16 minutes is beyond any interval; the exponent is capped so that the product cannot overflow.
+    let growing = (FIRST_RETRY * (1 << in_a_row.saturating_sub(1).min(16))).min(rhythm.every);
+    let own = growing.mul_f64(0.5 + random / 2.0);
+    let Some(asked) = wait else { return own };
+    // Nobody is told to stay away for ever.
+    let asked = asked.min(rhythm.every);
+    let spread = (asked / 2).max(growing).max(SPREAD_OF_THE_ASKED).min(rhythm.every / 2);
+    own.max(asked + spread.mul_f64(random))
 }
 
 /// How long to wait at `now` for a poll due at `next`. A due time further ahead than any rhythm allows means that the
@@ -62,7 +83,7 @@ pub fn next_poll(now: Timestamp, rhythm: Rhythm, failed: Option<Failed>, random:
 #[must_use]
 pub fn wait(now: Timestamp, next: Timestamp, rhythm: Rhythm) -> Duration {
     let ahead = Duration::try_from(next.duration_since(now)).unwrap_or(Duration::ZERO);
-    if ahead > rhythm.every + rhythm.jitter { Duration::ZERO } else { ahead }
+    if ahead > rhythm.every + rhythm.every / 2 { Duration::ZERO } else { ahead }
 }
 
 /// Randomness from outside is taken as it comes, but never out of its range.
@@ -75,80 +96,4 @@ fn later(now: Timestamp, wait: Duration) -> Timestamp {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const HOURLY: Rhythm = Rhythm { every: Duration::from_secs(3600), jitter: Duration::from_secs(600) };
-
-    fn start() -> Timestamp {
-        Timestamp::from_second(1_800_000_000).unwrap()
-    }
-
-    fn failed(reason: Reason, in_a_row: u32) -> Option<Failed> {
-        Some(Failed { reason, in_a_row, wait: None })
-    }
-
-    fn seconds_until(next: Timestamp) -> i64 {
-        next.duration_since(start()).as_secs()
-    }
-
-    #[test]
-    fn polls_spread_evenly_around_the_interval() {
-        assert_eq!(seconds_until(next_poll(start(), HOURLY, None, 0.0)), 3300);
-        assert_eq!(seconds_until(next_poll(start(), HOURLY, None, 0.5)), 3600);
-        assert_eq!(seconds_until(next_poll(start(), HOURLY, None, 1.0)), 3900);
-        assert_eq!(seconds_until(first_poll(start(), HOURLY, 0.5)), 5);
-    }
-
-    #[test]
-    fn retries_grow_up_to_the_interval() {
-        let waits: Vec<_> = (1..=8)
-            .map(|failures| seconds_until(next_poll(start(), HOURLY, failed(Reason::Connect, failures), 1.0)))
-            .collect();
-        assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3840, 3900]);
-    }
-
-    #[test]
-    fn the_server_may_ask_for_more_but_not_for_ever() {
-        for (seconds, waits) in [(10, 60), (600, 600), (u64::MAX, 3900)] {
-            let failed = Failed { reason: Reason::RateLimited, in_a_row: 1, wait: Some(Duration::from_secs(seconds)) };
-            assert_eq!(seconds_until(next_poll(start(), HOURLY, Some(failed), 1.0)), waits);
-        }
-    }
-
-    #[test]
-    fn what_only_a_person_can_mend_waits_for_the_interval() {
-        assert_eq!(seconds_until(next_poll(start(), HOURLY, failed(Reason::Signature, 1), 0.5)), 3600);
-    }
-
-    #[test]
-    fn a_clock_that_was_set_back_does_not_stop_the_polls() {
-        let year_ahead = start().checked_add(SignedDuration::from_hours(24 * 365)).unwrap();
-        assert_eq!(wait(start(), year_ahead, HOURLY), Duration::ZERO);
-        assert_eq!(wait(year_ahead, start(), HOURLY), Duration::ZERO);
-    }
-
-    proptest! {
-        #[test]
-        fn the_next_poll_is_ahead_and_within_reach(
-            every in 1_u64..864_000,
-            jitter in 0_u64..2_000_000,
-            failures in 0_u32..,
-            failed in any::<bool>(),
-            asked in any::<Option<u64>>(),
-            random in any::<f64>(),
-        ) {
-            let rhythm = Rhythm { every: Duration::from_secs(every), jitter: Duration::from_secs(jitter) };
-            let asked = asked.map(Duration::from_secs);
-            let failed = failed.then_some(Failed { reason: Reason::Timeout, in_a_row: failures, wait: asked });
-            let next = next_poll(start(), rhythm, failed, random);
-            prop_assert!(next >= start());
-            // Its own answer must never look like a clock that was set back.
-            let waiting = wait(start(), next, rhythm);
-            prop_assert_eq!(SignedDuration::try_from(waiting).unwrap(), next.duration_since(start()));
-            prop_assert!(wait(start(), first_poll(start(), rhythm, random), rhythm) <= FIRST_POLL_WITHIN);
-        }
-    }
-}
+mod tests;

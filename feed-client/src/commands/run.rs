@@ -38,6 +38,7 @@ pub(super) async fn run(global: &Global, edge: Edge) -> Result<(), Failure> {
     }
     // The state counts failures too, where it can be written.
     let mut failures = 0_u32;
+    let mut settled = false;
     tracing::info!(%server, every = ?settings.rhythm.every, next_poll = %next, "Polling");
     loop {
         let wait = poll::wait(edge.now(), next, settings.rhythm);
@@ -57,12 +58,16 @@ pub(super) async fn run(global: &Global, edge: Edge) -> Result<(), Failure> {
                 failure.message
             ),
         }
+        if !settled {
+            settings.rhythm = poll::after_start(settings.rhythm);
+        }
         let updater = Updater { settings: &settings, edge, show_progress: false };
         // An update can be dropped anywhere, as it can be killed anywhere: the next one heals it.
         let ended = tokio::select! {
             ended = updater.update(Trigger::Schedule) => ended,
             () = signals.end() => break,
         };
+        settled |= ended.is_ok();
         failures = if ended.is_ok() { 0 } else { failures.saturating_add(1) };
         next = next_after(&settings, edge, ended.err().as_ref(), failures);
     }
