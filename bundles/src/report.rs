@@ -1,9 +1,13 @@
 //! The report: what a headend tells its server after each poll (design, section 6).
 
+mod transfer;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use transfer::{MAX_REFUSED, RefusedIncrement, Transfer};
 
 use crate::{Component, Reason, Reasoned, Serial, Version};
 
@@ -54,6 +58,9 @@ pub struct Report {
     pub next_poll: Option<Timestamp>,
     /// Seconds between polls.
     pub interval_seconds: u64,
+    /// How the release that the server last gave came; absent where none did, or a bundle brought the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<Transfer>,
 }
 
 /// Why an attempt failed: the reason's word and the sentence. Also the one error that commands end with.
@@ -122,8 +129,14 @@ impl Report {
         if report.interval_seconds == 0 || report.interval_seconds > 864_000 {
             return Err(ReportError::Interval { seconds: report.interval_seconds });
         }
+        if report.transfer.as_ref().is_some_and(|transfer| transfer.refused.len() > MAX_REFUSED) {
+            return Err(ReportError::TooLarge { what: "refused increments", limit: MAX_REFUSED });
+        }
         report.client_version = report.client_version.chars().map(plain).collect();
         report.last_failure = report.last_failure.map(|failure| Failure::new(failure.reason, failure.message));
+        for refused in report.transfer.iter_mut().flat_map(|transfer| &mut transfer.refused) {
+            *refused = RefusedIncrement::new(refused.payload.clone(), refused.reason, &refused.message);
+        }
         Ok(report)
     }
 }
@@ -186,8 +199,49 @@ mod tests {
             "last_failure": { "reason": "connect", "message": "\u{9b}31m" },
         });
         let report = Report::from_json(&serde_json::to_vec(&report).unwrap()).unwrap();
+        assert_eq!(report.transfer, None, "which older clients do not send");
         assert_eq!(report.client_version, " [2J");
         assert_eq!(report.last_failure.unwrap().message, " 31m");
+    }
+
+    #[test]
+    fn refused_increments_are_few_and_plain_and_the_largest_report_is_read() {
+        let report = |refused: usize| {
+            let refused: Vec<_> = (0..refused)
+                .map(|n| serde_json::json!({ "payload": format!("{n}.tar"), "reason": "bad_archive", "message": "\u{1b}".repeat(4_000) }))
+                .collect();
+            let transfer = serde_json::json!({
+                "serial": 2, "received_bytes": 1, "increments": 0, "compressed": 0, "whole": 1, "fallbacks": 1, "refused": refused,
+                "more": "of a newer client",
+            });
+            let report = serde_json::json!({
+                "client_version": "1", "last_attempt": "2026-01-01T00:00:00Z", "interval_seconds": 7200, "transfer": transfer,
+            });
+            Report::from_json(&serde_json::to_vec(&report).unwrap())
+        };
+        let read = report(2).unwrap().transfer.unwrap();
+        assert_eq!(read.refused[1].message, " ".repeat(transfer::MAX_SENTENCE_CHARS));
+        assert_eq!(report(MAX_REFUSED + 1).unwrap_err().reason(), Reason::TooLarge);
+
+        let mut most = Transfer::new(Serial::FIRST);
+        for _ in 0..MAX_REFUSED + 1 {
+            let failure = Failure::new(Reason::BadArchive, "\u{10ffff}".repeat(MAX_MESSAGE_CHARS));
+            most.refuse(&format!("{}.tar", "x".repeat(150)).parse().unwrap(), &failure);
+        }
+        assert_eq!((most.fallbacks as usize, most.refused.len()), (MAX_REFUSED + 1, MAX_REFUSED));
+        let component = |n: usize| format!("other-{n:0>60}").parse().unwrap();
+        let largest = Report {
+            client_version: "1".to_owned(),
+            serial: None,
+            components: (0..MAX_COMPONENTS).map(|n| (component(n), "300418.0.0.0".parse().unwrap())).collect(),
+            last_success: None,
+            last_attempt: Timestamp::UNIX_EPOCH,
+            last_failure: Some(Failure::new(Reason::Connect, "\u{10ffff}".repeat(MAX_MESSAGE_CHARS))),
+            next_poll: None,
+            interval_seconds: 7200,
+            transfer: Some(most),
+        };
+        assert_eq!(Report::from_json(&serde_json::to_vec(&largest).unwrap()).unwrap(), largest);
     }
 
     #[test]

@@ -62,10 +62,18 @@ pub fn releases(paths: &Paths) -> Result<Vec<Serial>, StorageError> {
 /// # Errors
 /// It cannot be read.
 pub fn manifest(paths: &Paths, serial: Serial) -> Result<Option<Manifest>, ApplyError> {
-    match durable::read_if_there(&paths.release(serial).join(MANIFEST))? {
+    match manifest_bytes(paths, serial)? {
         None => Ok(None),
         Some(bytes) => Manifest::from_json(&bytes).map(Some).map_err(|source| ApplyError::Manifest { serial, source }),
     }
+}
+
+/// The same as it was signed.
+///
+/// # Errors
+/// It cannot be read.
+pub fn manifest_bytes(paths: &Paths, serial: Serial) -> Result<Option<Vec<u8>>, StorageError> {
+    durable::read_if_there(&paths.release(serial).join(MANIFEST))
 }
 
 /// The manifest of the release that runs.

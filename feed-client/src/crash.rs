@@ -12,6 +12,7 @@ pub const POINTS: &[&str] = &[
     "client.import.partial",
     "client.import.opened",
     "client.download.partial",
+    "client.download.whole",
     "client.download.done",
     "client.stage.unpacked",
     "client.stage.before_rename",

@@ -3,8 +3,8 @@
 //! The data directory holds what the client must not lose: `state.json`, `enrolment.json`, `root.json` (the pinned
 //! root), `offline-root.json` (what the server's signed metadata says bundles are signed with), `token`, `tuf/<repository>/` (verified metadata, the floor against rollback), `proxy-refusals.json`, `lock`,
 //! `run.lock`. The apply directory, by default the same one, holds what others read: `current`, `releases/<serial>/`,
-//! `policy/`; and `.staging/`, which belongs to the run that is going on, with a `lock` of its own where it is not the data
-//! directory.
+//! `policy/`; `.downloads/`, payloads that came in part; and `.staging/`, which belongs to the run that is going on, with a
+//! `lock` of its own where it is not the data directory.
 
 use std::path::{Path, PathBuf};
 
@@ -144,5 +144,11 @@ impl Paths {
     #[must_use]
     pub fn staging(&self) -> PathBuf {
         self.apply.join(".staging")
+    }
+
+    /// See [`crate::download::Partials`].
+    #[must_use]
+    pub fn downloads(&self) -> PathBuf {
+        self.apply.join(".downloads")
     }
 }

@@ -144,7 +144,7 @@ async fn repository(settings: &Settings, remote: &Remote, edge: Edge, notes: &mu
         let repository =
             Repository::refresh(&remote.http, &remote.location, &settings.pinned_root, &store, now).await?;
         let roles = repository.verified().roles().to_vec();
-        let serial = repository.stable().await?.manifest().serial;
+        let serial = repository.stable(None).await?.manifest().serial;
         Ok::<_, RepositoryError>(RepositoryFacts { serial, roles })
     };
     match read.await {

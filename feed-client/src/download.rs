@@ -1,74 +1,261 @@
-//! Brings payloads here: fetched from the server and checked against signed length and digest as they stream by, or
-//! taken over from an earlier release and checked just the same.
+//! Brings payloads here: told by an earlier one, packed, or whole, and checked against signed length and digest; or taken
+//! over from an earlier release and checked just the same.
+
+mod partials;
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
+use std::io::BufWriter;
 use std::path::Path;
+use std::time::Duration;
 
 use bundles::release::FileRef;
+use bundles::report::Failure;
 use bundles::signed::SignedTarget;
 use bundles::{Digest, DigestWriter, Reason, Reasoned, TargetName};
+use url::Url;
+
+pub use partials::Partials;
 
 use crate::crash;
-use crate::durable::StorageError;
-use crate::fetch::{FetchError, Http};
+use crate::durable::{self, StorageError};
+use crate::fetch::{Ask, Coding, Codings, Dictionary, FetchError, Http, Incoming, Watched};
 use crate::progress::Progress;
 use crate::repository::Location;
 
-/// Fetches a signed target into a new file. Never more than the signed length is written, and the file is complete and
-/// durable, or gone.
-///
-/// # Errors
-/// The bytes do not come, or are not the signed ones.
-pub async fn fetch(
-    http: &Http,
-    location: &Location,
-    target: &SignedTarget,
-    into: &Path,
-    progress: &Progress,
-) -> Result<(), DownloadError> {
-    let file = File::create_new(into).map_err(StorageError::at("create", into))?;
-    let written = stream(http, location, target, BufWriter::new(file), into, progress).await;
-    if written.is_err() {
-        // Bytes that nobody vouches for are not left lying about.
-        let _ = fs::remove_file(into);
-    }
-    written
+/// Lines that break come back within seconds or not so soon: then the next attempt goes on.
+const WAITS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
+
+/// Servers tell nothing by more than this (`[increments] max_payload`), and it is held in memory.
+const MAX_BASE_BYTES: u64 = 16 << 20;
+
+/// A payload to be fetched, and what helps.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The way to the server.
+    pub http: &'a Http,
+    /// The repository.
+    pub location: &'a Location,
+    /// What it has to be.
+    pub target: &'a SignedTarget,
+    /// An earlier payload to tell it by.
+    pub base: Option<&'a Dictionary>,
+    /// Where downloads that broke off are.
+    pub partials: &'a Partials,
+    /// Who watches.
+    pub progress: &'a Progress,
 }
 
-async fn stream(
-    http: &Http,
-    location: &Location,
-    target: &SignedTarget,
-    file: BufWriter<File>,
-    into: &Path,
-    progress: &Progress,
-) -> Result<(), DownloadError> {
-    let mut writer = DigestWriter::new(file);
-    let url = location.target(target);
-    let fetched = http.get(&url, target.length(), |chunk| {
-        writer.write_all(chunk)?;
-        progress.advance(chunk.len() as u64);
-        crash::point("client.download.partial");
-        Ok(())
-    });
-    match fetched.await {
-        Ok(()) => {}
-        Err(FetchError::Take(source)) => {
-            return Err(StorageError { act: "write", path: into.to_owned(), source }.into());
+/// How a payload came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// In the end.
+    pub coding: Coding,
+    /// Why what came first, packed, was refused.
+    pub refused: Option<Failure>,
+}
+
+impl Wanted<'_> {
+    /// Fetches it into a new file, which is complete and durable, or gone. Never more than the signed length is written. What
+    /// breaks off is gone on with, now and by the next attempt.
+    ///
+    /// # Errors
+    /// The bytes do not come, or are not the signed ones.
+    pub async fn fetch(&self, into: &Path) -> Result<Fetched, DownloadError> {
+        let url = self.location.target(self.target);
+        let mut refused = None;
+        // What was begun whole is ended whole: it was, because nothing packed was to be had, or of use.
+        let mut may_break = partials::length(&self.partials.path(&self.target.sha256())) == 0;
+        let mut packed = may_break;
+        while packed {
+            match self.packed(&url, into).await {
+                Ok(Packed::Opened(coding)) => return Ok(Fetched { coding, refused: None }),
+                Ok(Packed::Whole(incoming)) => {
+                    self.whole(&url, Some(*incoming), into).await?;
+                    return Ok(Fetched { coding: Coding::Identity, refused: None });
+                }
+                Err(error) if error.broke_off() && may_break => {
+                    may_break = false;
+                    tokio::time::sleep(WAITS[0]).await;
+                }
+                // A line that breaks twice at something packed might be a proxy that does not know what to do with it.
+                Err(error) if error.broke_off() || error.blames_packing() => {
+                    packed = false;
+                    self.http.fall_back(self.target.name().as_str(), &error);
+                    refused = Some(Failure::of(&error));
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Err(error) => return Err(error.into()),
+        self.whole(&url, None, into).await?;
+        Ok(Fetched { coding: Coding::Identity, refused })
     }
-    let (digest, length, file) = writer.finish();
-    if length < target.length() {
-        return Err(DownloadError::Short { name: target.name().clone(), length, signed: target.length() });
+
+    /// Asks for it packed. A server that has nothing packed answers with the whole.
+    async fn packed(&self, url: &Url, into: &Path) -> Result<Packed<'_>, DownloadError> {
+        let incoming = self.http.open(url, self.target.length(), Codings::all(self.base)).await?;
+        let coding = incoming.coding;
+        if coding == Coding::Identity {
+            return Ok(Packed::Whole(Box::new(incoming)));
+        }
+        let opened = self.open(incoming, into).await;
+        if opened.is_err() {
+            // Bytes that nobody vouches for are not left lying about.
+            let _ = fs::remove_file(into);
+        }
+        opened.map(|()| Packed::Opened(coding))
     }
-    if digest != target.sha256() {
-        return Err(DownloadError::OtherBytes { name: target.name().clone(), found: digest });
+
+    async fn open(&self, incoming: Incoming<'_>, into: &Path) -> Result<(), DownloadError> {
+        let file = File::create_new(into).map_err(StorageError::at("create", into))?;
+        let mut writer = DigestWriter::new(BufWriter::new(file));
+        let read = incoming.read(self.watched(&mut writer)).await;
+        let (digest, length, file) = writer.finish();
+        let checked = read.map_err(|error| stored(error, into)).and_then(|()| self.check(digest, length));
+        if checked.is_err() {
+            self.progress.back(length);
+        }
+        checked?;
+        let file = file.into_inner().map_err(|error| StorageError::at("write", into)(error.into_error()))?;
+        file.sync_all().map_err(StorageError::at("sync", into))?;
+        Ok(())
     }
-    let file = file.into_inner().map_err(|error| StorageError::at("write", into)(error.into_error()))?;
-    file.sync_all().map_err(StorageError::at("sync", into))?;
-    Ok(())
+
+    /// Brings all of it, from where an earlier try came to: once more from the beginning, where that was of no use.
+    async fn whole(&self, url: &Url, mut first: Option<Incoming<'_>>, into: &Path) -> Result<(), DownloadError> {
+        let path = self.partials.path(&self.target.sha256());
+        let mut waits = WAITS.iter();
+        let mut may_begin_anew = true;
+        loop {
+            let held = partials::length(&path);
+            let error = match self.rest(url, first.take(), &path, held).await {
+                Ok(from) => match self.accept(&path, into).await {
+                    Err(DownloadError::OtherBytes { .. }) if from > 0 && may_begin_anew => {
+                        may_begin_anew = false;
+                        tracing::warn!(
+                            target = %self.target.name(),
+                            "what earlier tries left of it is not its beginning; it is fetched anew"
+                        );
+                        self.progress.back(self.target.length());
+                        durable::remove_file(&path)?;
+                        continue;
+                    }
+                    accepted => return accepted.inspect_err(|_| drop(fs::remove_file(&path))),
+                },
+                Err(error) => error,
+            };
+            if !error.is_of_the_way() {
+                // A full disk, or bytes that were never its own.
+                let _ = fs::remove_file(&path);
+                return Err(error);
+            }
+            let came_further = partials::length(&path) > held;
+            self.progress.back(partials::length(&path));
+            match waits.next().filter(|_| error.broke_off() && came_further) {
+                Some(wait) => tokio::time::sleep(*wait).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    /// Brings what is lacking behind the `held` bytes at `path`, or all of it where the server does not answer with parts:
+    /// whichever, the first byte that was brought.
+    async fn rest(&self, url: &Url, first: Option<Incoming<'_>>, path: &Path, held: u64) -> Result<u64, DownloadError> {
+        let signed = self.target.length();
+        if held == signed && held > 0 {
+            self.progress.advance(held);
+            return Ok(held);
+        }
+        let ask = Ask { from: if held < signed { held } else { 0 }, ..Ask::whole(signed) };
+        let incoming = match first {
+            Some(incoming) => incoming,
+            // A 304 is no answer to it, and refused as such.
+            None => match self.http.ask(url, &ask).await? {
+                Some(incoming) => incoming,
+                None => return Ok(0),
+            },
+        };
+        let from = incoming.from;
+        if from > 0 {
+            tracing::info!(target = %self.target.name(), from, of = signed, "going on with a download that broke off");
+        }
+        self.progress.advance(from);
+        let mut file = self.partials.open(path, from)?;
+        incoming.read(self.watched(&mut file)).await.map_err(|error| stored(error, path))?;
+        let length = partials::length(path);
+        if length < signed { Err(self.short(length)) } else { Ok(from) }
+    }
+
+    /// Makes it the payload if it is the signed one.
+    async fn accept(&self, path: &Path, into: &Path) -> Result<(), DownloadError> {
+        let hash = {
+            let path = path.to_owned();
+            move || {
+                let mut file = File::open(&path).map_err(StorageError::at("open", &path))?;
+                let found = Digest::of_reader(&mut file).map_err(StorageError::at("read", &path))?;
+                file.sync_all().map_err(StorageError::at("sync", &path))?;
+                Ok::<_, StorageError>(found)
+            }
+        };
+        let (digest, length) = tokio::task::spawn_blocking(hash)
+            .await
+            .map_err(|error| StorageError::at("read", path)(std::io::Error::other(error)))??;
+        self.check(digest, length)?;
+        crash::point("client.download.whole");
+        Ok(fs::rename(path, into).map_err(StorageError::at("rename to", into))?)
+    }
+
+    fn check(&self, digest: Digest, length: u64) -> Result<(), DownloadError> {
+        if length < self.target.length() {
+            return Err(self.short(length));
+        }
+        if digest != self.target.sha256() {
+            return Err(DownloadError::OtherBytes { name: self.target.name().clone(), found: digest });
+        }
+        Ok(())
+    }
+
+    fn short(&self, length: u64) -> DownloadError {
+        DownloadError::Short { name: self.target.name().clone(), length, signed: self.target.length() }
+    }
+
+    fn watched<W>(&self, into: W) -> Watched<W, impl FnMut(usize)> {
+        let told = |bytes| {
+            self.progress.advance(bytes as u64);
+            crash::point("client.download.partial");
+        };
+        Watched { into, told }
+    }
+}
+
+/// What asking for something packed came to.
+enum Packed<'a> {
+    /// It was, and is here.
+    Opened(Coding),
+    /// The content as it is comes in.
+    Whole(Box<Incoming<'a>>),
+}
+
+/// A file that cannot be written is the disk's fault, and has a name.
+fn stored(error: FetchError, path: &Path) -> DownloadError {
+    match error {
+        FetchError::Take(source) => StorageError { act: "write", path: path.to_owned(), source }.into(),
+        error => error.into(),
+    }
+}
+
+/// A payload that is here, for the server to tell another one by. `None` where it is too large for that, or is not what it
+/// was: disks rot.
+#[must_use]
+pub fn dictionary(base: &FileRef, path: &Path) -> Option<Dictionary> {
+    if base.length > MAX_BASE_BYTES {
+        return None;
+    }
+    let dictionary = durable::read_given("read", path, MAX_BASE_BYTES as usize).ok().map(Dictionary::new)?;
+    if dictionary.sha256() != base.sha256 {
+        tracing::warn!(payload = %base.name, "a kept payload is damaged, so that no other can be told by it");
+        return None;
+    }
+    Some(dictionary)
 }
 
 /// Takes over a payload that is here already: a hard link, or a copy where the file system has none. `false` if what is
@@ -131,6 +318,26 @@ pub enum DownloadError {
         /// Which target.
         name: TargetName,
     },
+}
+
+impl DownloadError {
+    fn broke_off(&self) -> bool {
+        matches!(self, Self::Fetch(error) if error.broke_off())
+    }
+
+    /// What something packed opens to may be too short or other bytes as well.
+    fn blames_packing(&self) -> bool {
+        match self {
+            Self::Fetch(error) => error.blames_packing(),
+            Self::Short { .. } | Self::OtherBytes { .. } => true,
+            Self::Storage(_) | Self::Disagree { .. } => false,
+        }
+    }
+
+    /// Whether what came so far is as good as ever.
+    fn is_of_the_way(&self) -> bool {
+        matches!(self, Self::Fetch(error) if !matches!(error, FetchError::TooLarge { .. } | FetchError::Coding { .. }))
+    }
 }
 
 impl Reasoned for DownloadError {

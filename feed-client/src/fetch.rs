@@ -1,18 +1,23 @@
 //! HTTP to the server: bounded in bytes and in time, and every failure with its reason.
 
+mod ask;
 mod error;
 
-use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use certs::TlsFailure;
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, DATE, IF_NONE_MATCH, RANGE, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use url::Url;
 
 use crate::proxy::Proxy;
 use crate::refusals::Refusals;
 
+pub(crate) use ask::Watched;
+pub use ask::{Ask, Coding, Codings, Dictionary, Incoming, Received};
+use ask::{Meter, content_range, drain};
 pub use error::FetchError;
 use error::boxed;
 
@@ -41,6 +46,7 @@ pub struct Http {
     refusals: Option<Refusals>,
     /// What to do where the server is not trusted, as the end of a sentence.
     advice: Box<str>,
+    received: Arc<Meter>,
 }
 
 impl Http {
@@ -69,7 +75,13 @@ impl Http {
             Some(proxy) => client.proxy(proxy.to_reqwest().map_err(FetchError::Setup)?),
             None => client,
         };
-        Ok(Self { client: client.build().map_err(FetchError::Setup)?, proxy, refusals, advice: advice.into() })
+        Ok(Self {
+            client: client.build().map_err(FetchError::Setup)?,
+            proxy,
+            refusals,
+            advice: advice.into(),
+            received: Arc::default(),
+        })
     }
 
     /// Every request goes this way: none to a proxy that refused what it would be sent, and each refusal is remembered
@@ -96,48 +108,119 @@ impl Http {
         answered
     }
 
+    /// Asks for content. `None` where it is the tagged one.
+    ///
+    /// # Errors
+    /// Everything but an answer with such content.
+    pub async fn ask<'a>(&self, url: &Url, ask: &Ask<'a>) -> Result<Option<Incoming<'a>>, FetchError> {
+        let mut from = ask.from;
+        loop {
+            let response = self.send(url, self.request(url, ask, from)).await?;
+            let status = response.status();
+            if status == StatusCode::NOT_MODIFIED && ask.unless.is_some() {
+                return Ok(None);
+            }
+            if from > 0 && status != StatusCode::OK {
+                let range = response.headers().get(CONTENT_RANGE).and_then(|range| content_range(range.to_str().ok()?));
+                let fits = range
+                    .is_some_and(|(first, length)| first == from && length.is_none_or(|length| length == ask.limit));
+                match status {
+                    StatusCode::PARTIAL_CONTENT if fits => {}
+                    // Another part, or none: then all of it.
+                    StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+                        drain(response).await;
+                        from = 0;
+                        continue;
+                    }
+                    _ => return Err(refused(url, response).await),
+                }
+            } else if status != StatusCode::OK {
+                return Err(refused(url, response).await);
+            } else {
+                from = 0;
+            }
+            let (limit, codings) = (ask.limit, ask.codings);
+            let coding = codings.of(url, &response)?;
+            let (url, received) = (url.clone(), Arc::clone(&self.received));
+            return Ok(Some(Incoming { response, url, limit, codings, received, coding, from }));
+        }
+    }
+
+    fn request(&self, url: &Url, ask: &Ask<'_>, from: u64) -> RequestBuilder {
+        let mut request = self.client.get(url.clone()).header(ACCEPT_ENCODING, ask.codings.accept());
+        if let Codings::Increment(dictionary) = ask.codings {
+            let named = bundles::increment::available_dictionary(&dictionary.sha256());
+            request = request.header("available-dictionary", named);
+        }
+        if let Some(tag) = ask.unless {
+            request = request.header(IF_NONE_MATCH, tag);
+        }
+        if from > 0 { request.header(RANGE, format!("bytes={from}-")) } else { request }
+    }
+
+    /// The same for whoever does not say what is here: there always is an answer.
+    ///
+    /// # Errors
+    /// As [`Http::ask`].
+    pub async fn open<'a>(&self, url: &Url, limit: u64, codings: Codings<'a>) -> Result<Incoming<'a>, FetchError> {
+        let answered = self.ask(url, &Ask::packed(limit, codings)).await?;
+        // A 304 that nobody asked for was refused already.
+        answered.ok_or_else(|| FetchError::Status { url: boxed(url), status: StatusCode::NOT_MODIFIED, wait: None })
+    }
+
     /// A whole small answer, at most `limit` bytes.
     ///
     /// # Errors
-    /// Everything but a complete answer of status 200.
+    /// Everything but a complete answer.
     pub async fn get_small(&self, url: &Url, limit: u64) -> Result<Vec<u8>, FetchError> {
-        let mut bytes = Vec::new();
-        self.get(url, limit, |chunk| {
-            bytes.extend_from_slice(chunk);
-            Ok(())
-        })
-        .await?;
-        Ok(bytes)
+        self.open(url, limit, Codings::Identity).await?.bytes().await
     }
 
-    /// Hands the answer to `take` chunk by chunk, never more than `limit` bytes in all.
+    /// A whole small answer, however it comes. Where what came packed is of no use, it is asked for as it is.
     ///
     /// # Errors
-    /// Everything but a complete answer of status 200, and what `take` answers with.
-    pub async fn get(
+    /// Everything but a complete answer.
+    pub async fn get_packed(
         &self,
         url: &Url,
         limit: u64,
-        mut take: impl FnMut(&[u8]) -> io::Result<()>,
-    ) -> Result<(), FetchError> {
-        let patience = REQUEST_TIMEOUT + Duration::from_secs(limit / SLOWEST_BYTES_PER_SECOND);
-        let transfer = async {
-            let request = self.client.get(url.clone()).header(reqwest::header::ACCEPT_ENCODING, "identity");
-            let mut response = self.send(url, request).await?;
-            check_status(url, &response)?;
-            // What is announced need not be fetched to know that it is too much.
-            if response.content_length().is_some_and(|length| length > limit) {
-                return Err(FetchError::TooLarge { url: boxed(url), limit });
+        dictionary: Option<&Dictionary>,
+    ) -> Result<(Vec<u8>, Coding), FetchError> {
+        let packed = async {
+            let incoming = self.open(url, limit, Codings::all(dictionary)).await?;
+            let coding = incoming.coding;
+            match incoming.bytes().await {
+                Err(error) if coding != Coding::Identity && error.blames_packing() => Ok(Err(error)),
+                bytes => Ok(Ok((bytes?, coding))),
             }
-            let mut left = limit;
-            while let Some(chunk) = response.chunk().await.map_err(|error| FetchError::classify_body(url, error))? {
-                let length = chunk.len() as u64;
-                left = left.checked_sub(length).ok_or_else(|| FetchError::TooLarge { url: boxed(url), limit })?;
-                take(&chunk).map_err(FetchError::Take)?;
-            }
-            Ok(())
         };
-        tokio::time::timeout(patience, transfer).await.map_err(|_| FetchError::TooSlow { url: boxed(url) })?
+        let error = match packed.await {
+            Ok(Ok(answered)) => return Ok(answered),
+            Ok(Err(error)) => error,
+            Err(error @ (FetchError::Status { .. } | FetchError::Coding { .. })) if error.blames_packing() => error,
+            Err(error) => return Err(error),
+        };
+        self.fall_back(url.path(), &error);
+        Ok((self.get_small(url, limit).await?, Coding::Identity))
+    }
+
+    /// Says and counts that something packed was of no use, so that it is asked for as it is.
+    pub fn fall_back(&self, what: &str, why: &dyn bundles::Reasoned) {
+        self.received.fallbacks.fetch_add(1, Ordering::Relaxed);
+        let reason = why.reason().as_str();
+        tracing::warn!(reason, "{what} came packed and was refused, so it is fetched whole: {}", why.whole_message());
+    }
+
+    /// What has come in so far.
+    #[must_use]
+    pub fn received(&self) -> Received {
+        self.received.read()
+    }
+
+    /// What has come in since the last call.
+    #[must_use]
+    pub fn take_received(&self) -> Received {
+        self.received.take()
     }
 
     /// The head of an answer, whose body nobody waits for.
@@ -226,6 +309,15 @@ impl std::fmt::Display for Head {
     }
 }
 
+/// Why an answer is of no use; its connection is, after it was read.
+async fn refused(url: &Url, response: Response) -> FetchError {
+    let (status, wait) = (response.status(), wait_asked_for(&response));
+    let why = check_status(url, &response);
+    drain(response).await;
+    // No error is a status that was not asked for, such as 204 or 206.
+    why.err().unwrap_or_else(|| FetchError::Status { url: boxed(url), status, wait })
+}
+
 fn check_status(url: &Url, response: &Response) -> Result<(), FetchError> {
     let status = response.status();
     let url = || boxed(url);
@@ -241,10 +333,15 @@ fn check_status(url: &Url, response: &Response) -> Result<(), FetchError> {
     }
 }
 
-/// `Retry-After` in seconds; its other form, a date, would need the server's clock to agree with this one.
+/// `Retry-After`: seconds, or a date, which is by the server's clock and so held against the server's own `Date`.
 fn wait_asked_for(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let header = |name| response.headers().get(name)?.to_str().ok().map(str::trim);
+    let text = header(RETRY_AFTER)?;
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text| jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp());
+    Duration::try_from(date(text)?.duration_since(date(header(DATE)?)?)).ok()
 }
 
 /// Host and port, the scheme's own port too.

@@ -28,6 +28,21 @@ pub fn render(state: &State, running: Option<&Manifest>, rhythm: &Rhythm) -> Str
     for result in results() {
         text.sample("import_total", &[("result", result)], state.import_total.get(result).copied().unwrap_or(0));
     }
+    text.family(
+        "received_bytes_total",
+        "counter",
+        "Content that the server sent since installation, as it came, in bytes.",
+    );
+    let received = &state.received;
+    for (encoding, bytes) in [("identity", received.identity), ("zstd", received.zstd), ("dcz", received.dcz)] {
+        text.sample("received_bytes_total", &[("encoding", encoding)], bytes);
+    }
+    text.family(
+        "increment_fallback_total",
+        "counter",
+        "Files fetched whole since installation, after what came packed was refused.",
+    );
+    text.sample("increment_fallback_total", &[], received.fallbacks);
     text.family("poll_interval_seconds", "gauge", "Time between two polls, in seconds.");
     text.sample("poll_interval_seconds", &[], rhythm.every.as_secs());
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
+use bundles::increment::base_of;
 use bundles::release::{FileRef, ReleasedFile};
 use bundles::{Digest, Limits, Manifest, Reason, Reasoned};
 
@@ -65,6 +66,20 @@ pub fn plan(manifest: &Manifest, kept: &Kept, limits: &Limits) -> Result<Plan, P
         return Err(PlanError::Release { length: sum, limit: limits.run_bytes });
     }
     Ok(Plan { payloads })
+}
+
+/// The payload of the release that runs that a new one of `manifest` can be told by, and where it is kept below that
+/// release's folder.
+#[must_use]
+pub fn base(file: &ReleasedFile, manifest: &Manifest, running: &Manifest) -> Option<(FileRef, PathBuf)> {
+    let now = manifest.components.iter().find(|released| released.files.contains(file))?;
+    let then = running.components.iter().find(|released| released.component == now.component)?;
+    let base = base_of(&file.payload, &now.files, &then.files)?;
+    // What is asked for although it is here is damaged here.
+    if base.sha256 == file.payload.sha256 {
+        return None;
+    }
+    Some((base.clone(), Layout::of(running).ok()?.payload(base)?.clone()))
 }
 
 /// Where everything of a release lies below its folder.

@@ -41,6 +41,11 @@ impl Progress {
         self.bar.inc(bytes);
     }
 
+    /// Bytes that arrived were of no use.
+    pub fn back(&self, bytes: u64) {
+        self.bar.dec(bytes);
+    }
+
     /// Takes the bar away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();

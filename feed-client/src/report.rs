@@ -42,6 +42,7 @@ pub fn make(state: &State, running: Option<&Manifest>, interval: Duration) -> Op
         // One that is past was promised by a `feed-client run` that does not run any more.
         next_poll: state.next_poll.filter(|next| *next > last_attempt),
         interval_seconds: interval.as_secs().max(1),
+        transfer: state.last_transfer.clone(),
     })
 }
 

@@ -19,7 +19,7 @@ pub use error::RepositoryError;
 pub use store::Store;
 
 use crate::crash;
-use crate::fetch::Http;
+use crate::fetch::{Ask, Coding, Dictionary, FetchError, Http};
 use transport::Transport;
 
 /// The server's two repositories over the same targets, each with root keys of its own.
@@ -90,12 +90,33 @@ pub fn below(base: &Url, path: &str) -> Url {
     url
 }
 
+/// A timestamp as a server answered with it, not verified yet.
+#[derive(Debug, Clone)]
+pub struct TimestampAnswer {
+    bytes: Vec<u8>,
+    etag: Option<String>,
+}
+
+impl TimestampAnswer {
+    /// Asks whether the server's timestamp is still the one with this tag: `None` if so.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub async fn unless(http: &Http, location: &Location, etag: &str) -> Result<Option<Self>, FetchError> {
+        let ask = Ask { unless: Some(etag), ..Ask::whole(signed::MAX_TIMESTAMP_BYTES) };
+        let Some(incoming) = http.ask(&location.timestamp(), &ask).await? else { return Ok(None) };
+        let etag = incoming.etag();
+        Ok(Some(Self { bytes: incoming.bytes().await?, etag }))
+    }
+}
+
 /// A repository whose metadata was verified just now.
 #[derive(Debug)]
 pub struct Repository {
     verified: Verified,
     http: Http,
     location: Location,
+    tagged: Option<(Digest, String)>,
 }
 
 impl Repository {
@@ -111,9 +132,47 @@ impl Repository {
         store: &Store,
         now: Timestamp,
     ) -> Result<Self, RepositoryError> {
-        let transport = Transport::new(http.clone(), location.clone());
+        Self::refresh_from(None, http, location, pinned_root, store, now).await
+    }
+
+    /// The same with a timestamp that the server answered with just now.
+    ///
+    /// # Errors
+    /// As [`Repository::refresh`].
+    pub async fn refresh_from(
+        first: Option<TimestampAnswer>,
+        http: &Http,
+        location: &Location,
+        pinned_root: &[u8],
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Self, RepositoryError> {
+        let transport = Transport::new(http, location, store, first);
+        let seen = transport.seen();
+        match Self::refresh_over(transport, pinned_root, store, now).await {
+            // What a damaged increment opens to is not what was signed; what the server has may be.
+            Err(
+                error @ (RepositoryError::Integrity(_)
+                | RepositoryError::NotMetadata(_)
+                | RepositoryError::Signature(_)),
+            ) if seen.was_packed() => {
+                http.fall_back("metadata", &error);
+                let transport = Transport::new(http, location, store, None).without_packing();
+                Self::refresh_over(transport, pinned_root, store, now).await
+            }
+            refreshed => refreshed,
+        }
+    }
+
+    async fn refresh_over(
+        transport: Transport,
+        pinned_root: &[u8],
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Self, RepositoryError> {
+        let (http, location) = (transport.http.clone(), transport.location.clone());
         let held = store.timestamp_version();
-        let answered = transport.timestamp_seen();
+        let seen = transport.seen();
         let updater =
             Updater::new(transport, pinned_root).map_err(|error| RepositoryError::Root(SignedError::Root(error)))?;
         let mut updater = updater.with_store(store.clone());
@@ -121,10 +180,17 @@ impl Repository {
         store.failure()?;
         let refreshed = updater.refresh(now).await;
         store.failure()?;
-        refreshed.map_err(|error| RepositoryError::of(error, held, answered.get()))?;
+        refreshed.map_err(|error| RepositoryError::of(error, held, seen.version()))?;
         crash::point("client.refresh.stored");
         let verified = Verified::of_trusted(updater.trusted())?;
-        Ok(Self { verified, http: http.clone(), location: location.clone() })
+        let tagged = seen.timestamp().and_then(|(digest, etag)| Some((digest, etag?)));
+        Ok(Self { verified, http, location, tagged })
+    }
+
+    /// The digest of the timestamp that the server answered with, and its tag, where it had one.
+    #[must_use]
+    pub fn tagged(&self) -> Option<&(Digest, String)> {
+        self.tagged.as_ref()
     }
 
     /// What is vouched for.
@@ -133,17 +199,27 @@ impl Repository {
         &self.verified
     }
 
-    /// The manifest of the release that the stable channel points at.
+    /// The manifest of the release that the stable channel points at. `here` is the one of the release that runs: it is not
+    /// fetched if it is the same, and another one is told by it.
     ///
     /// # Errors
     /// It is not signed, does not arrive as signed, or is not a manifest.
-    pub async fn stable(&self) -> Result<SignedManifest, RepositoryError> {
+    pub async fn stable(&self, here: Option<Vec<u8>>) -> Result<SignedManifest, RepositoryError> {
         let name = TargetName::of_channel_stable();
         let target = self.verified.target(&name)?;
         if target.length() > bundles::release::MAX_MANIFEST_BYTES {
             return Err(RepositoryError::TooLong { name, length: target.length() });
         }
-        let bytes = self.http.get_small(&self.location.target(target), target.length()).await?;
+        let here = here.map(Dictionary::new);
+        if let Some(here) = here.as_ref().filter(|here| here.sha256() == target.sha256()) {
+            return Ok(self.verified.manifest(&name, here.bytes().to_vec())?);
+        }
+        let url = self.location.target(target);
+        let (mut bytes, coding) = self.http.get_packed(&url, target.length(), here.as_ref()).await?;
+        if coding != Coding::Identity && Digest::of(&bytes) != target.sha256() {
+            self.http.fall_back(name.as_str(), &RepositoryError::OtherBytes { name: name.clone() });
+            bytes = self.http.get_small(&url, target.length()).await?;
+        }
         if (bytes.len() as u64) < target.length() {
             return Err(RepositoryError::Short { name, length: bytes.len() as u64 });
         }

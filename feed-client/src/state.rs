@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use bundles::inspection::ZipFacts;
-use bundles::report::Failure;
+use bundles::report::{Failure, Transfer};
 use bundles::signed::RootFacts;
 use bundles::{Reason, Reasoned, Serial};
 use jiff::Timestamp;
@@ -14,6 +14,8 @@ use url::Url;
 use crate::crash;
 use crate::data::Paths;
 use crate::durable::{self, Readers, StorageError};
+use crate::fetch::Received;
+use crate::update::Refreshed;
 
 /// The state format that this code writes and reads.
 const FORMAT: u32 = 1;
@@ -59,8 +61,17 @@ pub struct State {
     /// Imports by result since installation, as `poll_total`.
     pub import_total: BTreeMap<String, u64>,
     /// The repository's root as last verified.
-    #[serde(deserialize_with = "root_or_none")]
+    #[serde(deserialize_with = "readable_or_none")]
     pub root: Option<RootFacts>,
+    /// What the last full refresh came to, if the next poll may do with less.
+    #[serde(deserialize_with = "readable_or_none")]
+    pub refreshed: Option<Refreshed>,
+    /// How the last release came, if it came from the server.
+    #[serde(deserialize_with = "readable_or_none")]
+    pub last_transfer: Option<Transfer>,
+    /// What the server sent since installation.
+    #[serde(skip_serializing_if = "Received::is_nothing")]
+    pub received: Received,
 }
 
 /// Where a release came from.
@@ -151,12 +162,19 @@ impl Default for State {
             last_import_success: None,
             import_total: BTreeMap::new(),
             root: None,
+            refreshed: None,
+            last_transfer: None,
+            received: Received::default(),
         }
     }
 }
 
-/// Earlier clients wrote less of it, and the next refresh gives all of it anew: nothing to call the state damaged for.
-fn root_or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<RootFacts>, D::Error> {
+/// Other clients write less or more of it, and the next refresh gives all of it anew: nothing to call the state damaged for.
+fn readable_or_none<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: serde::de::DeserializeOwned,
+{
     let value = Option::<serde_json::Value>::deserialize(from)?;
     Ok(value.and_then(|value| serde_json::from_value(value).ok()))
 }
@@ -294,10 +312,11 @@ mod tests {
     fn a_root_as_earlier_clients_noted_it_is_no_damage() {
         let directory = tempfile::tempdir().unwrap();
         let paths = Paths::new(directory.path(), None);
-        let text = r#"{"format":1,"highest_serial":7,"root":{"version":1,"expires":"2030-01-01T00:00:00Z"}}"#;
+        let text =
+            r#"{"format":1,"highest_serial":7,"root":{"version":1,"expires":"2030-01-01T00:00:00Z"},"refreshed":7}"#;
         std::fs::write(paths.state(), text).unwrap();
         let state = State::load(&paths).unwrap();
-        assert_eq!((state.highest_serial, state.root), (Some(serial(7)), None));
+        assert_eq!((state.highest_serial, state.root, state.refreshed), (Some(serial(7)), None, None));
     }
 
     #[test]

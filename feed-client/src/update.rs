@@ -3,6 +3,7 @@
 
 mod attempt;
 mod error;
+mod idle;
 mod import;
 mod supplier;
 
@@ -13,10 +14,12 @@ use bundles::report::Failure;
 use bundles::{Manifest, Reason, Reasoned as _, Serial};
 
 pub use error::UpdateError;
+pub use idle::Refreshed;
 pub use import::Imported;
 
 use crate::apply::stage;
 use crate::clock::Edge;
+use crate::download::Partials;
 use crate::lock::{Lock, LockError};
 use crate::settings::Settings;
 use crate::state::{HoldReason, State};
@@ -41,7 +44,7 @@ pub enum Outcome {
         serial: Serial,
         /// Which one ran before.
         previous: Option<Serial>,
-        /// Bytes of payloads fetched for it, or of archives read from a bundle.
+        /// Bytes of payloads fetched for it, as they came, or of archives read from a bundle.
         bytes: u64,
     },
     /// The newest release runs already.
@@ -125,6 +128,12 @@ impl Updater<'_> {
                 }
             }
         }
+        if let Some(remote) = &self.settings.remote {
+            attempt.state.received.add(&remote.http.take_received());
+        }
+        if let Ok(Outcome::Applied { .. }) = &result {
+            attempt.state.last_transfer = attempt.transfer.take();
+        }
         let ended = self.end(&mut attempt.state, trigger, &result).await;
         // The attempt's own failure says more than the failure to take note of it.
         let outcome = result?;
@@ -162,9 +171,13 @@ impl Updater<'_> {
         if trigger == Trigger::Schedule {
             state.next_poll = None;
         }
-        state.save(paths)?;
+        if state.save(paths).is_err() {
+            // Downloads that broke off are kept to save time, and not at the price of a full disk.
+            Partials::of(paths).clear()?;
+            state.save(paths)?;
+        }
         let (settings, show_progress) = (self.settings, self.show_progress);
-        Ok(Attempt { settings, show_progress, state, locks: Arc::new((lock, apply_lock)) })
+        Ok(Attempt { settings, show_progress, state, transfer: None, locks: Arc::new((lock, apply_lock)) })
     }
 
     async fn end(

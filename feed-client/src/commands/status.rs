@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use bundles::report::Failure;
+use bundles::report::{Failure, Transfer};
 use bundles::signed::RootFacts;
 use bundles::update_information::{LastStatus, UpdateInformation};
 use bundles::{Reason, Serial};
@@ -38,6 +38,7 @@ struct Facts {
     offline_root: Option<RootFacts>,
     newest_signed_time: Option<Timestamp>,
     last_report_failure: Option<Failure>,
+    last_transfer: Option<Transfer>,
 }
 
 pub(super) fn status(global: &Global) -> Result<(), Failure> {
@@ -80,6 +81,7 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
         offline_root: local.import_root_facts(),
         newest_signed_time: state.newest_signed,
         last_report_failure: state.last_report_failure,
+        last_transfer: state.last_transfer,
     };
     print(global.json, &facts, &text(&facts, &TimeZone::system()))
 }
@@ -135,6 +137,13 @@ fn text(facts: &Facts, zone: &TimeZone) -> String {
         // Writing to a String does not fail.
         let _ = writeln!(text, "{label:<16}  {}", value.unwrap_or_else(none));
     }
+    if let Some(transfer) = &facts.last_transfer {
+        let _ = writeln!(text, "{:<16}  {transfer}", "Last transfer");
+        for refused in &transfer.refused {
+            let _ =
+                writeln!(text, "{:<16}  {} ({}): {}", "  refused", refused.payload, refused.reason, refused.message);
+        }
+    }
     if let Some(import) = &facts.last_import {
         let how = match (&import.failure, import.serial) {
             (Some(failure), _) => format!("failed ({}): {}", failure.reason, failure.message),
@@ -172,6 +181,7 @@ mod tests {
             offline_root: None,
             newest_signed_time: None,
             last_report_failure: Some(Failure::new(Reason::Unauthorized, "another token")),
+            last_transfer: None,
         };
         let text = text(&facts, &TimeZone::UTC);
         assert!(text.contains("No Update since Installation"));

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
+use bundles::increment::IncrementError;
 use bundles::{Reason, Reasoned};
 use certs::TlsFailure;
 use indicatif::HumanBytes;
@@ -196,6 +197,25 @@ pub enum FetchError {
         #[source]
         source: reqwest::Error,
     },
+    /// A coding that was not asked for.
+    #[error(
+        "the answer for {url} is packed in a way that was not asked for ({found}); see what stands before the server"
+    )]
+    Coding {
+        /// The URL.
+        url: Box<Url>,
+        /// `Content-Encoding`.
+        found: Box<str>,
+    },
+    /// What came packed does not open.
+    #[error("the packed answer for {url} is of no use; check the server's store, and what stands before the server")]
+    Increment {
+        /// The URL.
+        url: Box<Url>,
+        /// Why.
+        #[source]
+        source: IncrementError,
+    },
     /// What arrived could not be put away.
     #[error("what arrived could not be written; check free space and permissions")]
     Take(#[source] io::Error),
@@ -224,8 +244,27 @@ impl FetchError {
             | Self::Unauthorized { .. }
             | Self::TooLarge { .. }
             | Self::Truncated { .. }
+            | Self::Coding { .. }
+            | Self::Increment { .. }
             | Self::Take(_) => None,
         }
+    }
+
+    /// Whether it may be due to content coming packed, so that the same content asked for as it is may well come. An answer
+    /// like 406 is what proxies have for headers that they do not know.
+    #[must_use]
+    pub fn blames_packing(&self) -> bool {
+        match self {
+            Self::Coding { .. } | Self::Increment { .. } | Self::TooLarge { .. } => true,
+            Self::Status { status, wait: None, .. } => status.is_client_error() && *status != StatusCode::FORBIDDEN,
+            _ => false,
+        }
+    }
+
+    /// Whether an answer that had begun, or was about to, came to no end: the line's fault, as a rule.
+    #[must_use]
+    pub fn broke_off(&self) -> bool {
+        matches!(self, Self::Truncated { .. } | Self::NoHttp { .. } | Self::Timeout { .. } | Self::TooSlow { .. })
     }
 
     pub(crate) fn proxy_held(refusal: Refusal) -> Self {
@@ -297,6 +336,8 @@ impl Reasoned for FetchError {
             Self::Status { .. } => Reason::HttpStatus,
             Self::TooLarge { .. } => Reason::TooLarge,
             Self::Truncated { .. } => Reason::Truncated,
+            Self::Coding { .. } => Reason::BadArchive,
+            Self::Increment { source, .. } => source.reason(),
             Self::Take(_) => Reason::Storage,
         }
     }

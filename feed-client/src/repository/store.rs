@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bundles::signed;
+use bundles::{Digest, signed};
 use sigstore_tuf::{Metadata, MetadataStore, Timestamp};
 
 use crate::crash;
@@ -49,6 +49,12 @@ impl Store {
     pub fn timestamp_version(&self) -> Option<u64> {
         let bytes = self.load("timestamp.json").ok()??;
         Metadata::<Timestamp>::from_slice(&bytes).ok().map(|timestamp| timestamp.signed().version)
+    }
+
+    /// The digest of the timestamp that is held.
+    #[must_use]
+    pub fn timestamp_digest(&self) -> Option<Digest> {
+        Some(Digest::of(&self.load("timestamp.json").ok()??))
     }
 
     /// Everything that is held, for whoever verifies metadata from bytes in hand. `None` where there is nothing yet; what a

@@ -1,46 +1,87 @@
 //! How sigstore-tuf reaches the server.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sigstore_tuf::{Metadata, Timestamp};
+use bundles::Digest;
+use sigstore_tuf::{Metadata, MetadataStore as _, Timestamp};
 
-use super::Location;
-use crate::fetch::{FetchError, Http};
+use super::{Location, Store, TimestampAnswer};
+use crate::fetch::{Coding, Codings, Dictionary, FetchError, Http};
 
 /// Fetches metadata over HTTP.
 pub(super) struct Transport {
-    http: Http,
-    location: Location,
-    timestamp: Arc<OnceLock<u64>>,
+    pub(super) http: Http,
+    pub(super) location: Location,
+    /// What is held is what a server can tell the new by.
+    store: Store,
+    may_be_packed: bool,
+    seen: Seen,
 }
 
-/// The version of the timestamp that the server answered with, verified or not: to tell a server that stands still from
-/// one whose newest metadata is old.
-pub(super) struct TimestampSeen(Arc<OnceLock<u64>>);
+/// What went by, to be asked for when the verifier is done.
+#[derive(Clone, Default)]
+pub(super) struct Seen(Arc<Mutex<Facts>>);
 
-impl TimestampSeen {
-    pub(super) fn get(&self) -> Option<u64> {
-        self.0.get().copied()
+#[derive(Default)]
+struct Facts {
+    /// Asked for before the refresh began.
+    first: Option<TimestampAnswer>,
+    timestamp: Option<(Digest, Option<String>)>,
+    version: Option<u64>,
+    was_packed: bool,
+}
+
+impl Seen {
+    /// The version of the timestamp that the server answered with, verified or not: to tell a server that stands still from
+    /// one whose newest metadata is old.
+    pub(super) fn version(&self) -> Option<u64> {
+        self.facts().version
+    }
+
+    /// The digest and the tag of that timestamp.
+    pub(super) fn timestamp(&self) -> Option<(Digest, Option<String>)> {
+        self.facts().timestamp.clone()
+    }
+
+    /// Whether anything came packed, which might not be what was packed.
+    pub(super) fn was_packed(&self) -> bool {
+        self.facts().was_packed
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Transport {
-    pub(super) fn new(http: Http, location: Location) -> Self {
-        Self { http, location, timestamp: Arc::default() }
+    pub(super) fn new(http: &Http, location: &Location, store: &Store, first: Option<TimestampAnswer>) -> Self {
+        let seen = Seen::default();
+        seen.facts().first = first;
+        Self { http: http.clone(), location: location.clone(), store: store.clone(), may_be_packed: true, seen }
     }
 
-    pub(super) fn timestamp_seen(&self) -> TimestampSeen {
-        TimestampSeen(Arc::clone(&self.timestamp))
+    /// The same, for whoever got something of no use packed.
+    pub(super) fn without_packing(self) -> Self {
+        Self { may_be_packed: false, ..self }
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.clone()
     }
 
     async fn fetch(&self, name: &str, max_length: u64) -> sigstore_tuf::Result<Option<Vec<u8>>> {
-        match self.http.get_small(&self.location.metadata(name), max_length).await {
+        let fetched = if name == "timestamp.json" {
+            self.timestamp(max_length).await
+        } else if name.ends_with(".root.json") {
+            self.http.get_small(&self.location.metadata(name), max_length).await
+        } else {
+            self.packed(name, max_length).await
+        };
+        match fetched {
             Ok(bytes) => {
-                if name == "timestamp.json"
-                    && let Ok(timestamp) = Metadata::<Timestamp>::from_slice(&bytes)
-                {
-                    let _ = self.timestamp.set(timestamp.signed().version);
+                if name.ends_with(".root.json") {
+                    // It may name other keys than those that signed a timestamp from before it was known.
+                    self.seen.facts().first = None;
                 }
                 Ok(Some(bytes))
             }
@@ -49,6 +90,35 @@ impl Transport {
             Err(FetchError::NotFound { .. }) if name.ends_with(".root.json") => Ok(None),
             Err(error) => Err(sigstore_tuf::Error::transport_with_source(format!("fetching {name}"), error)),
         }
+    }
+
+    /// As it is, always: signatures and digests do not pack, and its tag is then the one that every server has for it.
+    async fn timestamp(&self, max_length: u64) -> Result<Vec<u8>, FetchError> {
+        let first = self.seen.facts().first.take();
+        let answer = match first.filter(|answer| answer.bytes.len() as u64 <= max_length) {
+            Some(answer) => answer,
+            None => {
+                let incoming = self.http.open(&self.location.timestamp(), max_length, Codings::Identity).await?;
+                let etag = incoming.etag();
+                TimestampAnswer { bytes: incoming.bytes().await?, etag }
+            }
+        };
+        let mut seen = self.seen.facts();
+        seen.version = Metadata::<Timestamp>::from_slice(&answer.bytes).ok().map(|it| it.signed().version);
+        seen.timestamp = Some((Digest::of(&answer.bytes), answer.etag));
+        Ok(answer.bytes)
+    }
+
+    /// `7.snapshot.json` is told by the `snapshot.json` that is held.
+    async fn packed(&self, name: &str, max_length: u64) -> Result<Vec<u8>, FetchError> {
+        let url = self.location.metadata(name);
+        if !self.may_be_packed {
+            return self.http.get_small(&url, max_length).await;
+        }
+        let held = name.split_once('.').and_then(|(_, role)| self.store.load(role).ok()?).map(Dictionary::new);
+        let (bytes, coding) = self.http.get_packed(&url, max_length, held.as_ref()).await?;
+        self.seen.facts().was_packed |= coding != Coding::Identity;
+        Ok(bytes)
     }
 }
 

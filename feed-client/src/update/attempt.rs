@@ -1,21 +1,23 @@
 //! What an attempt does between taking the lock and taking note of how it ended.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use bundles::release::ReleasedFile;
+use bundles::release::FileRef;
+use bundles::report::Transfer;
 use bundles::signed::SignedManifest;
 use bundles::{Limits, Manifest, Reasoned as _, Serial};
 use jiff::{SignedDuration, Timestamp};
 
+use super::idle::{self, First};
 use super::supplier::{Supplier, lock, target_name};
 use super::{Outcome, Trigger, UpdateError};
 use crate::apply::hook::{self, Occasion};
 use crate::apply::stage::Staging;
 use crate::apply::{self, activate, defaults, prune, rollback};
 use crate::crash;
-use crate::download;
+use crate::download::{self, Fetched, Partials, Wanted};
 use crate::durable::{self, Readers};
+use crate::fetch::Coding;
 use crate::lock::Lock;
 use crate::plan::{self, From as Origin};
 use crate::progress::Progress;
@@ -33,6 +35,8 @@ pub(super) struct Attempt<'a> {
     pub(super) settings: &'a Settings,
     pub(super) show_progress: bool,
     pub(super) state: State,
+    /// How a release from the server comes.
+    pub(super) transfer: Option<Transfer>,
     /// Of the data directory, and of the apply directory where that is another one.
     pub(super) locks: Arc<(Lock, Option<Lock>)>,
 }
@@ -40,20 +44,35 @@ pub(super) struct Attempt<'a> {
 impl Attempt<'_> {
     /// From the refresh to a release that runs.
     pub(super) async fn run(&mut self, trigger: Trigger, now: Timestamp) -> Result<Outcome, UpdateError> {
-        let paths = &self.settings.paths;
+        let settings = self.settings;
+        let paths = &settings.paths;
         self.heal().await?;
-        let remote = self.settings.remote()?;
-        let store = Store::open(&paths.metadata(self.settings.side));
+        let remote = settings.remote()?;
+        let store = Store::open(&paths.metadata(settings.side));
         let (http, location) = (&remote.http, &remote.location);
-        let repository = Repository::refresh(http, location, &self.settings.pinned_root, &store, now).await?;
+        let first = match self.ask_first(remote, &store, trigger, now).await? {
+            First::Idle(outcome) => {
+                tracing::info!("the server has nothing new");
+                return Ok(outcome);
+            }
+            First::Other(answer) => Some(answer),
+            First::NotAsked => None,
+        };
+        let repository = Repository::refresh_from(first, http, location, &settings.pinned_root, &store, now).await?;
         self.state.root = Some(*repository.verified().root());
-        self.keep_offline_root(&repository).await?;
-        let signed = repository.stable().await?;
-        self.follow(&signed, &Supplier::Server { repository, remote }, trigger, now).await
+        let knows_bundles = self.keep_offline_root(&repository).await?;
+        let here = apply::current(paths)?.and_then(|serial| apply::manifest_bytes(paths, serial).ok()?);
+        let signed = repository.stable(here).await?;
+        let (tagged, valid_until) = idle::tag_and_end(&repository);
+        let outcome = self.follow(&signed, &Supplier::Server { repository, remote }, trigger, now).await?;
+        // What is still lacking is asked for again by the next poll.
+        let tagged = tagged.filter(|_| knows_bundles);
+        self.note_refresh(tagged, (remote, valid_until), &store, signed.manifest().serial, now);
+        Ok(outcome)
     }
 
-    /// What bundles are believed by, should one have to be carried here.
-    async fn keep_offline_root(&self, repository: &Repository) -> Result<(), UpdateError> {
+    /// What bundles are believed by, should one have to be carried here; whether that is known now.
+    async fn keep_offline_root(&self, repository: &Repository) -> Result<bool, UpdateError> {
         let path = self.settings.paths.offline_root();
         let known = durable::read_if_there(&path)?;
         match repository.offline_root(known.as_deref()).await {
@@ -63,13 +82,13 @@ impl Attempt<'_> {
             }
             Ok(None) => {}
             // The release is what the poll is for; the next one asks for this again.
-            Err(error) => tracing::warn!(
-                reason = error.reason().as_str(),
-                "what bundles are signed with was not learnt: {}",
-                error.whole_message()
-            ),
+            Err(error) => {
+                let reason = error.reason().as_str();
+                tracing::warn!(reason, "what bundles are signed with was not learnt: {}", error.whole_message());
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// From a manifest that is vouched for to a release that runs, wherever both come from.
@@ -154,7 +173,16 @@ impl Attempt<'_> {
             let (paths, manifest) = (paths.clone(), signed.manifest().clone());
             self.off_the_loop(move || apply::is_intact(&paths, &manifest)).await?
         };
+        if let Supplier::Server { .. } = supplier {
+            self.transfer = Some(Transfer::new(serial));
+        }
         let bytes = if here { 0 } else { self.bring(supplier, signed).await? };
+        if let Err(error) = Partials::of(paths).clear() {
+            tracing::warn!("what was left of downloads was not removed: {}", error.whole_message());
+        }
+        if let (Supplier::Server { remote, .. }, Some(transfer)) = (supplier, &mut self.transfer) {
+            transfer.received_bytes = remote.http.received().bytes();
+        }
         self.see(signed.manifest(), supplier)?;
         let previous = match current {
             // The release that runs was made again in place: what to go back to is the one before.
@@ -174,11 +202,15 @@ impl Attempt<'_> {
         Ok(Outcome::Applied { serial, previous: current, bytes })
     }
 
-    async fn bring(&self, supplier: &Supplier<'_>, signed: &SignedManifest) -> Result<u64, UpdateError> {
+    async fn bring(&mut self, supplier: &Supplier<'_>, signed: &SignedManifest) -> Result<u64, UpdateError> {
         let paths = &self.settings.paths;
         let limits = Limits::default();
         let plan = plan::plan(signed.manifest(), &apply::kept_payloads(paths)?, &limits)?;
+        let partials = Partials::of(paths);
+        partials.keep_only(plan.lacking().map(|file| file.payload.sha256))?;
         let staging = Staging::begin(paths, signed.manifest())?;
+        // A release that cannot be read tells nothing.
+        let running = apply::running(paths).ok().flatten();
         let total = plan.lacking().map(|file| supplier.length_of(file)).sum();
         let progress = if self.show_progress { Progress::on_terminal(total) } else { Progress::hidden() };
         let mut bytes = 0;
@@ -194,7 +226,37 @@ impl Attempt<'_> {
                 tracing::warn!(payload = %file.payload.name, "a kept payload is damaged and is brought again");
             }
             progress.on(file.payload.name.as_str());
-            bytes += self.bring_one(supplier, &file, &staging.aside(), &into, &progress).await?;
+            bytes += match supplier {
+                Supplier::Server { repository, remote } => {
+                    let base = match running.as_ref().and_then(|then| plan::base(&file, signed.manifest(), then)) {
+                        Some((base, place)) => {
+                            let place = running.as_ref().map(|then| paths.release(then.serial).join(place));
+                            self.off_the_loop(move || download::dictionary(&base, &place?)).await?
+                        }
+                        None => None,
+                    };
+                    let name = target_name(&file.payload)?;
+                    let target = repository.verified().target(&name).map_err(RepositoryError::from)?;
+                    let before = remote.http.received().bytes();
+                    let wanted = Wanted {
+                        http: &remote.http,
+                        location: &remote.location,
+                        target,
+                        base: base.as_ref(),
+                        partials: &partials,
+                        progress: &progress,
+                    };
+                    let fetched = wanted.fetch(&into).await?;
+                    crash::point("client.download.done");
+                    self.note(&file.payload, &fetched);
+                    remote.http.received().bytes().saturating_sub(before)
+                }
+                Supplier::Bundle { carried, .. } => {
+                    let (carried, progress, aside) = (Arc::clone(carried), progress.clone(), staging.aside());
+                    let bring = move || lock(&carried).bring(&file, &aside, &into, &Limits::default(), &progress);
+                    self.off_the_loop(bring).await??
+                }
+            };
         }
         progress.finish();
         let (paths, signed) = (paths.clone(), signed.clone());
@@ -206,28 +268,16 @@ impl Attempt<'_> {
         Ok(bytes)
     }
 
-    async fn bring_one(
-        &self,
-        supplier: &Supplier<'_>,
-        file: &ReleasedFile,
-        aside: &Path,
-        into: &Path,
-        progress: &Progress,
-    ) -> Result<u64, UpdateError> {
-        match supplier {
-            Supplier::Server { repository, remote } => {
-                let name = target_name(&file.payload)?;
-                let target = repository.verified().target(&name).map_err(RepositoryError::from)?;
-                download::fetch(&remote.http, &remote.location, target, into, progress).await?;
-                crash::point("client.download.done");
-                Ok(target.length())
-            }
-            Supplier::Bundle { carried, .. } => {
-                let (carried, file, progress) = (Arc::clone(carried), file.clone(), progress.clone());
-                let (aside, into) = (aside.to_owned(), into.to_owned());
-                let bring = move || lock(&carried).bring(&file, &aside, &into, &Limits::default(), &progress);
-                Ok(self.off_the_loop(bring).await??)
-            }
+    fn note(&mut self, payload: &FileRef, fetched: &Fetched) {
+        let Some(transfer) = &mut self.transfer else { return };
+        let count = match fetched.coding {
+            Coding::Dcz => &mut transfer.increments,
+            Coding::Zstd => &mut transfer.compressed,
+            Coding::Identity => &mut transfer.whole,
+        };
+        *count += 1;
+        if let Some(why) = &fetched.refused {
+            transfer.refuse(&payload.name, why);
         }
     }
 

@@ -86,6 +86,9 @@ impl Updater<'_> {
         let (word, serial, failure) = match result {
             Ok(imported) => {
                 state.last_import_success = Some(at);
+                if let Outcome::Applied { .. } = imported.outcome {
+                    state.last_transfer = None;
+                }
                 (imported.outcome.result(), Some(imported.outcome.serial()), None)
             }
             Err(error) => (error.reason().as_str(), None, Some(Failure::of(error))),

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::import::{enclave, enclave_before, put};
 use crate::origin::Origin;
+use crate::server::Fault;
 use crate::world::{World, release, stderr, text};
 
 /// More passes of one point than any update makes.
@@ -184,6 +185,32 @@ fn a_later_update_killed_anywhere_is_healed_by_the_next() {
         assert_eq!(world.ok(&["update"])["result"], "unchanged", "{at}");
     });
     assert!(passed.contains("client.prune"));
+}
+
+#[test]
+fn an_update_by_increments_or_with_a_broken_download_killed_anywhere_is_healed_by_the_next() {
+    let mut world = World::enrolled();
+    world.ok(&["update"]);
+    world.publish(&release(2));
+    // Packed, and whole with a break: in the midst of either.
+    for breaks in [false, true] {
+        if breaks {
+            world.server.break_at("-conditions.tar", Fault::CutBeginning(1_000));
+        } else {
+            world.server.pack();
+        }
+        let passed = kill_everywhere(&world, &["update"], |at, world| {
+            assert!(matches!(world.current(), Some(1 | 2)), "{at}: something whole runs at any time");
+            world.ok(&["update"]);
+            assert_eq!(world.current(), Some(2), "{at}");
+            assert_tidy(at, world);
+            assert_eq!(world.ok(&["update"])["result"], "unchanged", "{at}");
+        });
+        assert!(passed.contains("client.download.partial"));
+        assert_eq!(passed.contains("client.download.whole"), breaks);
+        let template = world.path("template");
+        copy_tree(&template, &world.path("data"));
+    }
 }
 
 #[test]

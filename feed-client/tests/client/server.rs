@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use bundles::{Digest, increment};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// How an answer is broken.
@@ -24,6 +26,14 @@ pub(crate) enum Fault {
     Endless,
     /// Other bytes altogether.
     Instead(Vec<u8>),
+    /// As [`Fault::CutAfter`], where the beginning is asked for.
+    CutBeginning(usize),
+    /// These bytes in this coding, to whoever takes anything but the content as it is.
+    Packed(&'static str, Vec<u8>),
+    /// The same without end.
+    PackedEndless(&'static str),
+    /// Another status to whoever names what they have.
+    StatusOfPacked(u16),
 }
 
 /// A request as it came.
@@ -33,6 +43,24 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) authorization: Option<String>,
     pub(crate) body: Vec<u8>,
+    head: String,
+    /// Which connection it came by.
+    pub(crate) connection: usize,
+    /// Content bytes that were sent.
+    pub(crate) sent: usize,
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    fn accepts(&self, coding: &str) -> bool {
+        self.header("accept-encoding").is_some_and(|all| all.split(',').any(|one| one.trim() == coding))
+    }
 }
 
 #[derive(Default)]
@@ -40,6 +68,8 @@ struct Shared {
     files: Mutex<BTreeMap<String, Vec<u8>>>,
     faults: Mutex<Vec<(String, Fault)>>,
     requests: Mutex<Vec<Request>>,
+    packs: AtomicBool,
+    connections: AtomicUsize,
 }
 
 /// Serves until the test's process ends.
@@ -68,10 +98,10 @@ impl Server {
                 let (shared, tls) = (Arc::clone(&shared), tls.clone());
                 // A client that hangs up early is a test's business, not the server's.
                 std::thread::spawn(move || match tls {
-                    None => drop(answer(&shared, stream)),
+                    None => drop(converse(&shared, stream)),
                     Some(tls) => {
                         let connection = ServerConnection::new(tls).unwrap();
-                        drop(answer(&shared, StreamOwned::new(connection, stream)));
+                        drop(converse(&shared, StreamOwned::new(connection, stream)));
                     }
                 });
             }
@@ -96,6 +126,11 @@ impl Server {
         lock(&self.shared.faults).push((part.to_owned(), fault));
     }
 
+    /// From now on content comes packed to whoever takes it so, told by any file that is served here.
+    pub(crate) fn pack(&self) {
+        self.shared.packs.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn mend(&self) {
         lock(&self.shared.faults).clear();
     }
@@ -110,48 +145,111 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap()
 }
 
-fn answer(shared: &Shared, mut stream: impl Read + Write + Hangup) -> std::io::Result<()> {
-    let request = read_request(&mut stream)?;
-    lock(&shared.requests).push(request.clone());
+fn converse(shared: &Shared, mut stream: impl Read + Write + Hangup) -> std::io::Result<()> {
+    let connection = shared.connections.fetch_add(1, Ordering::Relaxed);
+    while answer(shared, &mut stream, connection)? {}
+    stream.hang_up();
+    Ok(())
+}
+
+/// An answer: status, announced length, further header lines, content.
+struct Answer {
+    status: u16,
+    length: Option<usize>,
+    headers: String,
+    bytes: Vec<u8>,
+}
+
+impl Answer {
+    fn of(status: u16, bytes: Vec<u8>) -> Self {
+        Self { status, length: Some(bytes.len()), headers: String::new(), bytes }
+    }
+}
+
+/// Whether another request may follow.
+fn answer(shared: &Shared, stream: &mut (impl Read + Write), connection: usize) -> std::io::Result<bool> {
+    let request = Request { connection, ..read_request(stream)? };
+    let number = {
+        let mut requests = lock(&shared.requests);
+        requests.push(request.clone());
+        requests.len() - 1
+    };
     let file = lock(&shared.files).get(&request.path).cloned();
     let fault =
         lock(&shared.faults).iter().find(|(part, _)| request.path.contains(part)).map(|(_, fault)| fault.clone());
-    let is_busy = matches!(fault, Some(Fault::BusyOnce(_)));
-    let (status, length, bytes) = match (fault, file) {
+    let packed = !request.accepts("identity");
+    let range = request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+    let answer = match (fault, file) {
         (Some(Fault::BusyOnce(status)), _) => {
             lock(&shared.faults).retain(|(part, _)| !request.path.contains(part));
-            (status, Some(0), Vec::new())
+            Answer { headers: "Retry-After: 1\r\n".to_owned(), ..Answer::of(status, Vec::new()) }
         }
-        (Some(Fault::Status(status)), _) => (status, Some(0), Vec::new()),
-        (Some(Fault::Instead(bytes)), _) => (200, Some(bytes.len()), bytes),
-        (Some(Fault::Endless), _) => {
-            write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
-            loop {
-                stream.write_all(&[b'x'; 4096])?;
-            }
+        (Some(Fault::Status(status)), _) => Answer::of(status, Vec::new()),
+        (Some(Fault::StatusOfPacked(status)), _) if packed => Answer::of(status, Vec::new()),
+        (Some(Fault::Instead(bytes)), _) => Answer::of(200, bytes),
+        (Some(Fault::Packed(coding, bytes)), _) if packed => {
+            Answer { headers: format!("Content-Encoding: {coding}\r\n"), ..Answer::of(200, bytes) }
         }
-        (Some(Fault::CutAfter(count)), Some(bytes)) => (200, Some(bytes.len()), bytes[..count].to_vec()),
-        (Some(Fault::Shortened(count)), Some(bytes)) => (200, Some(count), bytes[..count].to_vec()),
+        (Some(Fault::Endless), _) => return endless(stream, ""),
+        (Some(Fault::PackedEndless(coding)), _) if packed => {
+            return endless(stream, &format!("Content-Encoding: {coding}\r\n"));
+        }
+        (Some(Fault::CutAfter(count)), Some(bytes)) => {
+            Answer { length: Some(bytes.len()), ..Answer::of(200, bytes[..count].to_vec()) }
+        }
+        (Some(Fault::CutBeginning(count)), Some(bytes)) if range.is_none() => {
+            Answer { length: Some(bytes.len()), ..Answer::of(200, bytes[..count].to_vec()) }
+        }
+        (Some(Fault::Shortened(count)), Some(bytes)) => Answer::of(200, bytes[..count].to_vec()),
         (Some(Fault::Longer(more)), Some(mut bytes)) => {
             bytes.extend(more);
-            (200, Some(bytes.len()), bytes)
+            Answer::of(200, bytes)
         }
-        (None, Some(bytes)) => (200, Some(bytes.len()), bytes),
-        (_, None) if request.method == "PUT" => (204, None, Vec::new()),
-        (_, None) => (404, Some(0), Vec::new()),
+        (_, Some(bytes)) => well(shared, &request, range, &bytes),
+        (_, None) if request.method == "PUT" => Answer { length: None, ..Answer::of(204, Vec::new()) },
+        (_, None) => Answer::of(404, Vec::new()),
     };
-    write!(stream, "HTTP/1.1 {status} X\r\nConnection: close\r\n")?;
-    if is_busy {
-        stream.write_all(b"Retry-After: 1\r\n")?;
+    let Answer { status, length, headers, bytes } = answer;
+    let length_line = length.map(|length| format!("Content-Length: {length}\r\n")).unwrap_or_default();
+    if let Some(request) = lock(&shared.requests).get_mut(number) {
+        request.sent = bytes.len();
     }
-    if let Some(length) = length {
-        write!(stream, "Content-Length: {length}\r\n")?;
-    }
-    stream.write_all(b"\r\n")?;
+    write!(stream, "HTTP/1.1 {status} X\r\n{length_line}{headers}\r\n")?;
     stream.write_all(&bytes)?;
     stream.flush()?;
-    stream.hang_up();
-    Ok(())
+    Ok(length.is_none_or(|length| length == bytes.len()))
+}
+
+fn endless(stream: &mut impl Write, headers: &str) -> std::io::Result<bool> {
+    write!(stream, "HTTP/1.1 200 OK\r\n{headers}Connection: close\r\n\r\n")?;
+    loop {
+        stream.write_all(&[b'x'; 4096])?;
+    }
+}
+
+/// As it should be answered.
+fn well(shared: &Shared, request: &Request, range: Option<usize>, bytes: &[u8]) -> Answer {
+    let tag = format!("\"{}\"", Digest::of(bytes));
+    if request.header("if-none-match") == Some(&tag) {
+        return Answer { length: None, ..Answer::of(304, Vec::new()) };
+    }
+    if let Some(from) = range.filter(|from| *from < bytes.len()) {
+        let headers = format!("Content-Range: bytes {from}-{}/{}\r\n", bytes.len() - 1, bytes.len());
+        return Answer { headers, ..Answer::of(206, bytes[from..].to_vec()) };
+    }
+    if shared.packs.load(Ordering::Relaxed) {
+        let named = request.header("available-dictionary").and_then(increment::parse_available_dictionary);
+        let base = named.and_then(|named| lock(&shared.files).values().find(|file| Digest::of(file) == named).cloned());
+        let packed = match base.filter(|_| request.accepts("dcz")) {
+            Some(base) => Some(("dcz", increment::increment(&base, bytes).unwrap())),
+            None if request.accepts("zstd") => Some(("zstd", increment::zstd(bytes).unwrap())),
+            None => None,
+        };
+        if let Some((coding, packed)) = packed {
+            return Answer { headers: format!("Content-Encoding: {coding}\r\n"), ..Answer::of(200, packed) };
+        }
+    }
+    Answer { headers: format!("ETag: {tag}\r\n"), ..Answer::of(200, bytes.to_vec()) }
 }
 
 fn read_request(stream: &mut impl Read) -> std::io::Result<Request> {
@@ -177,6 +275,9 @@ fn read_request(stream: &mut impl Read) -> std::io::Result<Request> {
         path: first.next().unwrap_or_default().to_owned(),
         authorization: header("authorization"),
         body,
+        head,
+        connection: 0,
+        sent: 0,
     })
 }
 

@@ -130,6 +130,8 @@ fn a_root_that_the_old_keys_did_not_sign_is_refused() {
     let mut world = running();
     let mut thief = Origin::new("repo");
     thief.rotate();
+    // With something new, so that the poll looks for roots.
+    world.origin.publish(&world.server);
     world.server.put("/repo/metadata/2.root.json", thief.root_file().to_vec());
     assert_refused(&world, "signature");
     // Nothing of it stays.

@@ -26,6 +26,7 @@ fn reported(seconds: i64, runs: Option<u64>, failure: Option<Reason>) -> ReportR
             last_failure: failure.map(|reason| Failure::new(reason, reason.sentence())),
             next_poll: None,
             interval_seconds: INTERVAL,
+            transfer: None,
         },
     }
 }

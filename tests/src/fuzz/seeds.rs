@@ -137,6 +137,7 @@ pub(super) fn report() -> Result<Vec<Vec<u8>>> {
         last_failure: None,
         next_poll: None,
         interval_seconds: 7_200,
+        transfer: None,
     };
     let later = Report {
         serial: Some(Serial::FIRST),

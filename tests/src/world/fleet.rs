@@ -115,5 +115,6 @@ pub fn running(serial: u64) -> Result<Report> {
         last_failure: None,
         next_poll: Some(now),
         interval_seconds: 7_200,
+        transfer: None,
     })
 }

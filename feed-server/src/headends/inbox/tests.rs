@@ -76,6 +76,7 @@ fn running(serial: u64) -> ReportRecord {
             last_failure: None,
             next_poll: None,
             interval_seconds: 7_200,
+            transfer: None,
         },
     }
 }
