@@ -14,6 +14,7 @@ use super::door::{Start, cannot_write, open_app, server_answers};
 use super::{Global, failed, output};
 use crate::app::{App, Role};
 use crate::control::{ControlSocket, SOCKET};
+use crate::http::connections;
 use crate::http::server::{self, Servers};
 use crate::jobs;
 use crate::upstream::{Vendor, trusted_root};
@@ -36,6 +37,8 @@ pub async fn run(global: &Global) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
+    let open_files = connections::allow_as_many_as_the_system();
+    tracing::debug!(open_files, "connections, and files beside them, that there may be");
     let config = global.config()?;
     // Mistakes in what the configuration names are told now, not at the first run. They stop no start: what was published
     // is served all the same, and a file that is put right is read by the next run.

@@ -1,5 +1,6 @@
 //! Listeners: their addresses, TLS, the control socket, metrics, and their end.
 
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 
 use reqwest::StatusCode;
@@ -24,6 +25,24 @@ async fn a_server_says_where_it_is_and_cleans_up() {
     assert!(!site.data().join("listening.json").exists());
     site.serve();
     assert_eq!(get(site.url("/healthz")).await.0, StatusCode::OK);
+}
+
+#[test]
+fn more_may_connect_than_a_process_is_allowed_at_first() {
+    let mut site = Site::new(NO_FETCHING);
+    // As much as the server is given is less than half of what it needs.
+    site.serve_limited("ulimit -S -n 256");
+    let address = site.listening()["address"].as_str().unwrap().to_owned();
+    let mut connections = Vec::new();
+    for number in 0..600 {
+        let mut connection = std::net::TcpStream::connect(&address).unwrap();
+        connection.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+        connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = [0; 12];
+        connection.read_exact(&mut answer).unwrap_or_else(|error| panic!("connection {number}: {error}"));
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        connections.push(connection);
+    }
 }
 
 #[tokio::test]

@@ -55,6 +55,26 @@ impl Site {
     pub(crate) fn serve_with(&mut self, environment: &[(&str, &str)]) {
         let mut command = self.command(&["serve"]);
         command.envs(environment.iter().copied());
+        self.started(command);
+    }
+
+    /// By a shell that runs these words first.
+    #[allow(dead_code, reason = "not every test binary limits it")]
+    pub(crate) fn serve_limited(&mut self, words: &str) {
+        let serve = self.command(&["serve"]);
+        let mut command = Command::new("sh");
+        command.current_dir(self.path());
+        command.arg("-ec").arg(format!("{words}; exec \"$0\" \"$@\"")).arg(serve.get_program()).args(serve.get_args());
+        for (name, value) in serve.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.started(command);
+    }
+
+    fn started(&mut self, mut command: Command) {
         let mut server = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
