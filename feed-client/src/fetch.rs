@@ -115,7 +115,9 @@ impl Http {
     pub async fn ask<'a>(&self, url: &Url, ask: &Ask<'a>) -> Result<Option<Incoming<'a>>, FetchError> {
         let mut from = ask.from;
         loop {
-            let response = self.send(url, self.request(url, ask, from)).await?;
+            let asked = self.send(url, self.request(url, ask, from));
+            let response = tokio::time::timeout(CONNECT_TIMEOUT + REQUEST_TIMEOUT, asked).await;
+            let response = response.map_err(|_| FetchError::TooSlow { url: boxed(url) })??;
             let status = response.status();
             if status == StatusCode::NOT_MODIFIED && ask.unless.is_some() {
                 return Ok(None);

@@ -6,8 +6,8 @@ use std::fmt;
 use bundles::inspection::ZipFacts;
 use bundles::report::{Failure, Transfer};
 use bundles::signed::RootFacts;
-use bundles::{Reason, Reasoned, Serial};
-use jiff::Timestamp;
+use bundles::{Digest, Reason, Reasoned, Serial};
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -15,10 +15,12 @@ use crate::crash;
 use crate::data::Paths;
 use crate::durable::{self, Readers, StorageError};
 use crate::fetch::Received;
-use crate::update::Refreshed;
 
 /// The state format that this code writes and reads.
 const FORMAT: u32 = 1;
+
+/// New roots show in a full refresh alone, and so does a server that answers 304 to everything.
+const FULL_REFRESH_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 
 /// The content of `state.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +141,35 @@ pub struct Activating {
     pub rollback: bool,
     /// Whether the hook refused it: then it only remains to go back.
     pub refused: bool,
+}
+
+/// What the last full refresh came to, so that the next poll may do without one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refreshed {
+    /// When it was made.
+    pub at: Timestamp,
+    /// The timestamp's URL, which says server and repository.
+    pub url: Url,
+    /// The tag that the server had for the timestamp.
+    pub etag: String,
+    /// The timestamp that is held.
+    pub timestamp: Digest,
+    /// The root that was pinned.
+    pub pinned_root: Digest,
+    /// When the first of the verified metadata ends.
+    pub valid_until: Timestamp,
+    /// The newest release.
+    pub serial: Serial,
+}
+
+impl Refreshed {
+    /// Whether a 304 may stand for a refresh at `now`, by time alone. `floor` is the newest time that is vouched for: a clock
+    /// before it is wrong.
+    #[must_use]
+    pub fn is_fresh(&self, now: Timestamp, floor: Option<Timestamp>) -> bool {
+        let age = now.duration_since(self.at);
+        !age.is_negative() && age < FULL_REFRESH_WITHIN && floor.map_or(now, |floor| now.max(floor)) < self.valid_until
+    }
 }
 
 impl Default for State {
@@ -327,5 +358,28 @@ mod tests {
         assert_eq!(state.holds(serial(5)), Some(HoldReason::HookFailed));
         assert_eq!(state.holds(serial(6)), None);
         assert_eq!(State::default().holds(serial(1)), None);
+    }
+
+    #[test]
+    fn it_is_fresh_for_a_day_and_never_beyond_its_end_or_before_its_time() {
+        const DAY: i64 = 86_400;
+        let at = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+        let refreshed = |valid_for| Refreshed {
+            at: at(0),
+            url: Url::parse("https://feed.example/repo/metadata/timestamp.json").unwrap(),
+            etag: "\"a\"".to_owned(),
+            timestamp: Digest::of(b""),
+            pinned_root: Digest::of(b""),
+            valid_until: at(valid_for),
+            serial: Serial::FIRST,
+        };
+        let long = refreshed(7 * DAY);
+        assert!(long.is_fresh(at(0), None) && long.is_fresh(at(DAY - 1), Some(at(-DAY))));
+        assert!(!long.is_fresh(at(DAY), None), "a day is over");
+        assert!(!long.is_fresh(at(-1), None), "the clock was set back");
+        assert!(!long.is_fresh(at(1), Some(at(7 * DAY))), "the clock is known to be behind its end");
+        let short = refreshed(60);
+        assert!(short.is_fresh(at(59), None) && !short.is_fresh(at(60), None), "expired");
+        assert!(!short.is_fresh(at(59), Some(at(60))));
     }
 }

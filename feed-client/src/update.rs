@@ -14,7 +14,6 @@ use bundles::report::Failure;
 use bundles::{Manifest, Reason, Reasoned as _, Serial};
 
 pub use error::UpdateError;
-pub use idle::Refreshed;
 pub use import::Imported;
 
 use crate::apply::stage;

@@ -292,6 +292,12 @@ async fn prometheus_accepts_a_headends_metrics_and_they_outlive_restarts() -> Re
         ensure!(polls(&metrics, reason.as_str()) == Some(0.0), "{reason} is not there at 0");
     }
     ensure!(polls(&metrics, "ok") == Some(1.0) && polls(&metrics, "unchanged") == Some(1.0));
+    let received = |metrics: &Metrics| -> f64 {
+        let of = |encoding| metrics.value("posture_feed_client_received_bytes_total", &[("encoding", encoding)]);
+        ["identity", "zstd", "dcz"].into_iter().filter_map(of).sum()
+    };
+    let received_before = received(&metrics);
+    ensure!(received_before > 0.0);
     let mut running = headend.start()?;
     wait_until(DEADLINE, "the timer's poll is counted", async || {
         std::fs::read_to_string(&textfile)
@@ -301,6 +307,7 @@ async fn prometheus_accepts_a_headends_metrics_and_they_outlive_restarts() -> Re
     running.signal(Signal::TERM)?;
     ensure!(running.end(DEADLINE).await?.success());
     let metrics = read()?;
+    ensure!(received(&metrics) == received_before, "a poll that finds nothing new brings no content");
     ensure!(metrics.value("posture_feed_client_release_serial", &[]) == Some(1.0));
     ensure!(metrics.value("posture_feed_client_next_run_timestamp_seconds", &[]).is_some());
     let conditions = Edition::before().versions[&bundles::Component::Conditions].to_string();

@@ -4,46 +4,14 @@
 //! verified and is here still vouches for itself, and a day after the last full refresh at the latest.
 
 use bundles::{Digest, Serial};
-use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
-use url::Url;
+use jiff::Timestamp;
 
 use super::attempt::Attempt;
 use super::{Outcome, Trigger, UpdateError};
 use crate::apply;
 use crate::repository::{Repository, Store, TimestampAnswer};
 use crate::settings::Remote;
-
-/// New roots show in a full refresh alone, and so does a server that answers 304 to everything.
-const FULL_REFRESH_WITHIN: SignedDuration = SignedDuration::from_hours(24);
-
-/// What the last full refresh came to, so that the next poll may do without one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refreshed {
-    /// When it was made.
-    pub at: Timestamp,
-    /// The timestamp's URL, which says server and repository.
-    pub url: Url,
-    /// The tag that the server had for the timestamp.
-    pub etag: String,
-    /// The timestamp that is held.
-    pub timestamp: Digest,
-    /// The root that was pinned.
-    pub pinned_root: Digest,
-    /// When the first of the verified metadata ends.
-    pub valid_until: Timestamp,
-    /// The newest release.
-    pub serial: Serial,
-}
-
-impl Refreshed {
-    /// Whether a 304 may stand for a refresh at `now`, by time alone. `floor` is the newest time that is vouched for: a clock
-    /// before it is wrong.
-    fn is_fresh(&self, now: Timestamp, floor: Option<Timestamp>) -> bool {
-        let age = now.duration_since(self.at);
-        !age.is_negative() && age < FULL_REFRESH_WITHIN && floor.map_or(now, |floor| now.max(floor)) < self.valid_until
-    }
-}
+use crate::state::Refreshed;
 
 /// What the first request of a poll came to.
 pub(super) enum First {
@@ -127,35 +95,4 @@ impl Attempt<'_> {
 /// What of a repository is noted.
 pub(super) fn tag_and_end(repository: &Repository) -> (Option<(Digest, String)>, Timestamp) {
     (repository.tagged().cloned(), repository.verified().valid_until())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
-    }
-
-    #[test]
-    fn it_is_fresh_for_a_day_and_never_beyond_its_end_or_before_its_time() {
-        const DAY: i64 = 86_400;
-        let refreshed = |valid_for| Refreshed {
-            at: at(0),
-            url: Url::parse("https://feed.example/repo/metadata/timestamp.json").unwrap(),
-            etag: "\"a\"".to_owned(),
-            timestamp: Digest::of(b""),
-            pinned_root: Digest::of(b""),
-            valid_until: at(valid_for),
-            serial: Serial::FIRST,
-        };
-        let long = refreshed(7 * DAY);
-        assert!(long.is_fresh(at(0), None) && long.is_fresh(at(DAY - 1), Some(at(-DAY))));
-        assert!(!long.is_fresh(at(DAY), None), "a day is over");
-        assert!(!long.is_fresh(at(-1), None), "the clock was set back");
-        assert!(!long.is_fresh(at(1), Some(at(7 * DAY))), "the clock is known to be behind its end");
-        let short = refreshed(60);
-        assert!(short.is_fresh(at(59), None) && !short.is_fresh(at(60), None), "expired");
-        assert!(!short.is_fresh(at(59), Some(at(60))));
-    }
 }
