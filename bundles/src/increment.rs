@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 pub use error::IncrementError;
-pub use pack::{increment, zstd};
+pub use pack::{gzip, increment, zstd};
 pub use unpack::Unpacking;
 
 use crate::Digest;

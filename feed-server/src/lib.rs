@@ -1,6 +1,7 @@
 //! The mirror: gets the vendor's feed, makes signed releases of it and serves them.
 //!
-//! The modules stand in the order the data takes: `upstream` → `sync` → `store` → `release` → `publish` → `http`.
+//! The modules stand in the order the data takes: `upstream` → `sync` → `store` → `release` → `publish` →
+//! `increments` → `http`.
 //! Imports point back along that line only; a step never calls the next one: a job composes them.
 
 pub mod clock;
@@ -15,6 +16,7 @@ pub mod app;
 pub mod commands;
 pub mod control;
 pub mod http;
+pub mod increments;
 pub mod jobs;
 pub mod publish;
 pub mod release;

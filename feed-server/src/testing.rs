@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bundles::fake::{Edition, Feed, Options};
 use bundles::release::{FileRef, ReleasedComponent, ReleasedFile, Source, SourceKind};
 use bundles::signed::{self, Metadata, peek};
@@ -13,6 +15,7 @@ use tempfile::TempDir;
 use url::Url;
 
 use crate::config::{Config, Role, UpstreamKind};
+use crate::increments::{Prepared, Preparer, Summary};
 use crate::publish::{Keys, Publisher};
 use crate::release;
 use crate::release::relay::{self, Received, TakeError, Took};
@@ -132,6 +135,21 @@ impl World {
         self.now += hours(1);
         self.publisher.publish(self.now).await.unwrap();
         manifest
+    }
+
+    /// As a start has it, with what was prepared before.
+    pub(crate) fn preparer(&self) -> Preparer {
+        Preparer::open(self.store.clone(), self.config.increments, &self.publisher.published().load())
+    }
+
+    /// Prepares what is published, as the job does after it.
+    pub(crate) fn prepare(&self) -> Summary {
+        self.preparer().prepare(&self.publisher.published().load(), || false).unwrap()
+    }
+
+    /// What is prepared.
+    pub(crate) fn prepared(&self) -> Arc<ArcSwap<Prepared>> {
+        self.preparer().prepared()
     }
 
     /// Every file of the tree with its bytes.

@@ -13,6 +13,7 @@ use bundles::release::{FORMAT, FileRef, ReleasedComponent, ReleasedFile, Source,
 use bundles::signed::{self, Metadata, peek};
 use bundles::{Component, Digest, FileName, Manifest, Reason, Reasoned as _, Serial, TargetName};
 use feed_server::config::{Config, UpstreamKind};
+use feed_server::increments::Preparer;
 use feed_server::publish::{Keys, Publisher, Repository};
 use feed_server::release::relay::{self, Received};
 use feed_server::store::records::ReleaseRecord;
@@ -163,6 +164,31 @@ fn published(data: &Path) {
     let publisher = Publisher::open(store, data, &config, keys, now).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(publisher.publish(now)).unwrap();
+}
+
+#[test]
+fn a_full_disk_keeps_nothing_from_being_served_as_it_is() {
+    let Some(disk) = small_disk("a_full_disk_keeps_nothing_from_being_served_as_it_is") else { return };
+    let data = disk.join("data");
+    published(&data);
+    let mut config = Config::default();
+    config.data.directory = data.clone();
+    let store = Store::open(&data).unwrap();
+    let (keys, _) = Keys::open_or_create(&data.join("keys")).unwrap();
+    let publisher = Publisher::open(store.clone(), &data, &config, keys, feed_server::clock::now()).unwrap();
+    let served = publisher.published().load_full();
+    let preparer = Preparer::open(store.clone(), config.increments, &served);
+
+    let ballast = fill(&disk, 1 << 20);
+    let refused = preparer.prepare(&served, || false).unwrap_err();
+    assert_eq!(refused.reason(), Reason::Storage, "{}", refused.whole_message());
+    assert_eq!(store.prepared.list().unwrap(), []);
+    assert_eq!(free_bytes(&disk).unwrap(), 1 << 20, "the rest is left to runs");
+    assert_eq!(preparer.prepared().load().count(), 0);
+
+    std::fs::remove_file(ballast).unwrap();
+    let summary = preparer.prepare(&served, || false).unwrap();
+    assert!(summary.complete && summary.made > 0 && summary.failed == 0, "{summary:?}");
 }
 
 /// A relay's data directory, to which what an origin has in its tree was brought as a bundle brings it.

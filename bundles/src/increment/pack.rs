@@ -55,6 +55,15 @@ pub fn zstd(content: &[u8]) -> Result<Vec<u8>, IncrementError> {
     pack().map_err(IncrementError::Pack)
 }
 
+/// The same content as gzip, for readers of yesterday. No name and no time are in it: the same content gives the same bytes.
+///
+/// # Errors
+/// [`IncrementError::Pack`]: there is no memory for it.
+pub fn gzip(content: &[u8]) -> Result<Vec<u8>, IncrementError> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(content).and_then(|()| encoder.finish()).map_err(IncrementError::Pack)
+}
+
 /// Appends one frame.
 fn frame(mut encoder: Encoder<'_>, content: &[u8], packed: Vec<u8>) -> io::Result<Vec<u8>> {
     encoder.set_pledged_src_size(Some(content.len() as u64))?;

@@ -19,6 +19,7 @@ use url::Url;
 pub use crate::config::Role;
 use crate::config::{Config, UpstreamKind};
 use crate::headends::Inbox;
+use crate::increments::{Prepared, Preparer};
 use crate::metrics::Metrics;
 use crate::publish::{Keys, Published, Publisher};
 use crate::store::records::{HeadendRecord, ReportRecord, RunRecord, Trigger};
@@ -43,6 +44,10 @@ pub struct App {
     pub publisher: Publisher,
     /// What is served.
     pub published: Arc<ArcSwap<Published>>,
+    /// Makes other forms of what is served.
+    pub preparer: Arc<Preparer>,
+    /// Those that there are.
+    pub prepared: Arc<ArcSwap<Prepared>>,
     /// Counters.
     pub metrics: Metrics,
     /// The one run at a time.
@@ -76,11 +81,13 @@ impl App {
     pub async fn open(config: Config, public_url: Option<Url>, clock: fn() -> Timestamp) -> Result<Opened, Failure> {
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&opening, public_url, clock()));
-        let Parts { store, first_start, manners, keys, keys_created, publisher } =
+        let Parts { store, first_start, manners, keys, keys_created, publisher, preparer } =
             opened.await.map_err(|error| internal(&error))??;
         let app = Self {
             metrics: Metrics::new().map_err(|error| internal(&error))?,
             published: publisher.published(),
+            prepared: preparer.prepared(),
+            preparer: Arc::new(preparer),
             config,
             inbox: Inbox::open(store.clone()).map_err(|error| internal(&error))?,
             store,
@@ -261,6 +268,7 @@ struct Parts {
     keys: Option<Keys>,
     keys_created: bool,
     publisher: Publisher,
+    preparer: Preparer,
 }
 
 fn open(config: &Config, public_url: Option<Url>, now: Timestamp) -> Result<Parts, Failure> {
@@ -287,7 +295,8 @@ fn open(config: &Config, public_url: Option<Url>, now: Timestamp) -> Result<Part
     if let Some(url) = public_url {
         publisher.set_public_url(url);
     }
-    Ok(Parts { store, first_start, manners, keys, keys_created, publisher })
+    let preparer = Preparer::open(store.clone(), config.increments, &publisher.published().load());
+    Ok(Parts { store, first_start, manners, keys, keys_created, publisher, preparer })
 }
 
 fn first_start(store: &Store, now: Timestamp) -> Result<Timestamp, StoreError> {

@@ -66,6 +66,8 @@ pub struct Config {
     pub data: Data,
     /// Zips.
     pub bundles: Bundles,
+    /// What is prepared for those who hold older content.
+    pub increments: Increments,
     /// What input may cost.
     pub limits: Limits,
 }
@@ -263,6 +265,15 @@ pub struct Bundles {
     pub watched_folder: Option<PathBuf>,
 }
 
+/// `[increments]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Increments {
+    /// `from_last`: for holders of how many earlier releases; 0 is none.
+    pub from_last: usize,
+    /// `max_payload`: larger content is prepared in no other form, bytes.
+    pub max_payload: u64,
+}
+
 /// The watched folder's name in the data directory.
 const INCOMING: &str = "incoming";
 
@@ -290,6 +301,8 @@ impl Default for Config {
                 max_upload: Limits::default().run_bytes,
                 watched_folder: None,
             },
+            // A day of two-hourly changes.
+            increments: Increments { from_last: 12, max_payload: 16 << 20 },
             limits: Limits::default(),
         }
     }

@@ -7,10 +7,13 @@ use bundles::Limits;
 
 use super::document::Section;
 use super::upstream::upstream;
-use super::values::{address, boolean, count, duration, size, string, url};
-use super::{Bundles, Config, Data, Listen, Schedule, Serve, Tls};
+use super::values::{address, boolean, count, duration, number, size, string, url};
+use super::{Bundles, Config, Data, Increments, Listen, Schedule, Serve, Tls};
 
 const MINUTE: Duration = Duration::from_mins(1);
+/// Four times the default; readers of `dcz` need as much memory.
+const MOST_PAYLOAD: u64 = 64 << 20;
+
 const DAY: Duration = Duration::from_hours(24);
 
 /// The whole document. Where a value is wrong it was reported, and the default stands in so that reading goes on.
@@ -22,6 +25,7 @@ pub(super) fn config(root: &Section<'_, '_>, base_dir: &Path) -> Config {
         serve: serve(&root.section("serve")),
         data: data(&root.section("data"), base_dir),
         bundles: bundles(&root.section("bundles"), base_dir),
+        increments: increments(&root.section("increments")),
         limits: limits(&root.section("limits")),
     };
     root.finish();
@@ -96,6 +100,24 @@ fn bundles(section: &Section<'_, '_>, base_dir: &Path) -> Bundles {
         valid_for: valid_for.unwrap_or(default.valid_for),
         max_upload: max_upload.unwrap_or(default.max_upload),
         watched_folder: watched_folder.map(|path| base_dir.join(path)),
+    }
+}
+
+fn increments(section: &Section<'_, '_>) -> Increments {
+    let default = Config::default().increments;
+    let from_last = section.get("from_last", number);
+    let max_payload = section.get("max_payload", |entry| {
+        let bytes = size(entry)?;
+        if bytes > MOST_PAYLOAD {
+            entry
+                .wrong("is more than 64MiB: old and new content are held in memory, and as much again to compare them");
+        }
+        Some(bytes)
+    });
+    section.finish();
+    Increments {
+        from_last: from_last.unwrap_or(default.from_last),
+        max_payload: max_payload.unwrap_or(default.max_payload),
     }
 }
 

@@ -104,6 +104,20 @@ pub(super) fn duration(entry: &Entry<'_, '_>, shortest: Duration, longest: Durat
     Some(duration)
 }
 
+/// A whole number, where none is an answer too.
+pub(super) fn number<N: TryFrom<u64>>(entry: &Entry<'_, '_>) -> Option<N> {
+    let Some(integer) = entry.value.as_integer() else {
+        entry.wrong_type("a whole number, without quotes");
+        return None;
+    };
+    let number =
+        u64::from_str_radix(integer.as_str(), integer.radix()).ok().and_then(|number| N::try_from(number).ok());
+    if number.is_none() {
+        entry.wrong(format!("{integer} is out of range; write a whole number of at least 0"));
+    }
+    number
+}
+
 /// A whole number of at least 1: a limit of nothing would refuse everything.
 pub(super) fn count<N: TryFrom<u64>>(entry: &Entry<'_, '_>) -> Option<N> {
     let Some(integer) = entry.value.as_integer() else {

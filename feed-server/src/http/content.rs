@@ -2,24 +2,29 @@
 //!
 //! No path of a request ever reaches the file system: what is not in the picture is not there.
 
+mod coding;
 mod conditions;
 mod range;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::fs::File;
+use std::path::PathBuf;
 
 use actix_web::body::SizedStream;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _, web};
 use arc_swap::ArcSwap;
 use bundles::Reason;
+use bytes::Bytes;
 use futures_util::stream::empty;
 
+use self::coding::Accepted;
 use self::conditions::{Outcome, http_date};
 use self::range::{Part, Wanted};
 use super::errors::Problem;
+use crate::increments::{self, Prepared, Variant};
 use crate::publish::{Body, Cache, Published, Repository, Served, ZipOrigin};
 
 /// `web/secure/spa/posture-update.xml`: the one that is there as soon as there is a release.
@@ -32,7 +37,7 @@ pub(super) const VENDOR_LAYOUT: &str = "/web/secure/spa/";
 const RETRY_AFTER_SECONDS: &str = "120";
 
 /// Whose name says that it stands for one content (a digest, a version, a release number).
-const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+const IMMUTABLE: &str = "max-age=31536000, immutable";
 
 /// May be kept, and is to be asked for again each time.
 const REVALIDATE: &str = "no-cache";
@@ -40,7 +45,13 @@ const REVALIDATE: &str = "no-cache";
 /// Who made a zip: `vendor`, or `built-from-feed`.
 pub(crate) const ZIP_ORIGIN_HEADER: &str = "posture-feed-zip-origin";
 
-/// The routes. They need `web::Data<ArcSwap<Published>>` and answer GET and HEAD.
+/// What answers hang on where content has or may have other forms.
+const VARY: &str = "accept-encoding, available-dictionary";
+
+/// RFC 9842, section 2.1.
+const USE_AS_DICTIONARY: header::HeaderName = header::HeaderName::from_static("use-as-dictionary");
+
+/// The routes. They need `web::Data<ArcSwap<Published>>` and `web::Data<ArcSwap<Prepared>>`, and answer GET and HEAD.
 pub fn configure(cfg: &mut web::ServiceConfig) {
     // Templates that are worth counting apart come first; the last ones catch what is missing.
     for template in [
@@ -64,7 +75,11 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
     }
 }
 
-async fn get(request: HttpRequest, published: web::Data<ArcSwap<Published>>) -> HttpResponse {
+async fn get(
+    request: HttpRequest,
+    published: web::Data<ArcSwap<Published>>,
+    prepared: web::Data<ArcSwap<Prepared>>,
+) -> HttpResponse {
     let published = published.load_full();
     let path = request.path();
     // `+` is the one character of our names that some clients escape without need.
@@ -73,21 +88,79 @@ async fn get(request: HttpRequest, published: web::Data<ArcSwap<Published>>) -> 
         found => found,
     };
     match found {
-        Some(served) => answer(&request, served).await,
+        Some(served) => answer(&request, served, &prepared.load_full()).await,
         None => missing(path, &published),
     }
 }
 
-async fn answer(request: &HttpRequest, served: &Arc<Served>) -> HttpResponse {
-    match conditions::evaluate(request.headers(), &served.etag, served.modified) {
+async fn answer(request: &HttpRequest, served: &Served, prepared: &Prepared) -> HttpResponse {
+    let accepted = Accepted::of(request.headers());
+    // Parts are of the content itself (RFC 9110, section 14.2: ranges are defined for GET alone).
+    let wants_part = request.method() == Method::GET && request.headers().contains_key(header::RANGE);
+    let variant = if wants_part { None } else { accepted.choose(prepared.of(&served.sha256), served.length) };
+    let tag = |variant: Option<&Variant>| match variant {
+        Some(variant) => coding::etag(&served.sha256, variant.coding),
+        None => served.etag.clone(),
+    };
+    let answered = tag(variant);
+    let is_its = |tag: &str| accepted.may_be_tagged(tag, &served.etag);
+    match conditions::evaluate(request.headers(), &answered, is_its, served.modified) {
         Outcome::Failed => {
             return problem(StatusCode::PRECONDITION_FAILED, Reason::BadRequest, "The file is another one by now.");
         }
-        Outcome::NotModified => return with_validators(StatusCode::NOT_MODIFIED, served).finish(),
+        Outcome::NotModified(tag) => return with_validators(StatusCode::NOT_MODIFIED, served, &tag).finish(),
         Outcome::Send => {}
     }
-    // Ranges are defined for GET alone (RFC 9110, section 14.2).
-    let wanted = if request.method() == Method::GET {
+    if let Some(variant) = variant
+        && let Some(response) = coded(request, served, variant, &answered, prepared).await
+    {
+        return response;
+    }
+    identity(request, served, prepared, wants_part).await
+}
+
+/// Content in another form; `None` where that cannot be read, since the content itself is there.
+async fn coded(
+    request: &HttpRequest,
+    served: &Served,
+    variant: &Variant,
+    etag: &str,
+    prepared: &Prepared,
+) -> Option<HttpResponse> {
+    let whole = Part { first: 0, length: variant.length };
+    let body = match &variant.body {
+        increments::Body::Memory(bytes) => Content::Here(bytes.clone()),
+        increments::Body::Stored if request.method() == Method::HEAD => Content::Here(Bytes::new()),
+        increments::Body::Stored => match stream::open(prepared.opener(variant), variant.length, whole).await {
+            Ok(body) => Content::Stream(body),
+            Err(error) => {
+                tracing::debug!(sha256 = %variant.sha256, %error, "a prepared form cannot be read; the content itself is sent");
+                return None;
+            }
+        },
+    };
+    let mut response = with_validators(StatusCode::OK, served, etag);
+    response.insert_header((header::CONTENT_TYPE, served.content_type));
+    response.insert_header((header::CONTENT_ENCODING, variant.coding.as_str()));
+    describe(&mut response, served, prepared);
+    if request.method() == Method::HEAD {
+        return Some(response.body(SizedStream::new(variant.length, empty::<Result<_, std::io::Error>>())));
+    }
+    Some(match body {
+        Content::Here(bytes) => response.body(bytes),
+        Content::Stream(stream) => response.body(stream),
+    })
+}
+
+/// A body that is to be sent.
+enum Content<S> {
+    Here(Bytes),
+    Stream(S),
+}
+
+/// The content as it is, or a part of it.
+async fn identity(request: &HttpRequest, served: &Served, prepared: &Prepared, wants_part: bool) -> HttpResponse {
+    let wanted = if wants_part {
         conditions::range(request.headers(), &served.etag, served.modified)
             .map_or(Wanted::Whole, |header| range::parse(header, served.length))
     } else {
@@ -105,9 +178,11 @@ async fn answer(request: &HttpRequest, served: &Arc<Served>) -> HttpResponse {
             return response;
         }
     };
-    let mut response = with_validators(status, served);
+    let mut response = with_validators(status, served, &served.etag);
+    response.insert_header((header::LAST_MODIFIED, http_date(served.modified)));
     response.insert_header((header::CONTENT_TYPE, served.content_type));
     response.insert_header((header::ACCEPT_RANGES, "bytes"));
+    describe(&mut response, served, prepared);
     if status == StatusCode::PARTIAL_CONTENT {
         response.insert_header((header::CONTENT_RANGE, part.content_range(served.length)));
     }
@@ -117,22 +192,34 @@ async fn answer(request: &HttpRequest, served: &Arc<Served>) -> HttpResponse {
     }
     match &served.body {
         Body::Memory(bytes) => response.body(part.of(bytes)),
-        Body::File(path) => match stream::open(path.clone(), served.length, part).await {
+        Body::File(path) => match stream::open(opener(path.clone()), served.length, part).await {
             Ok(body) => response.body(body),
             Err(error) => unreadable(served, &error),
         },
     }
 }
 
-fn with_validators(status: StatusCode, served: &Served) -> HttpResponseBuilder {
+fn opener(path: PathBuf) -> impl FnOnce() -> std::io::Result<File> + Send + 'static {
+    move || File::open(path)
+}
+
+/// What every answer about a file says, 304 too.
+fn with_validators(status: StatusCode, served: &Served, etag: &str) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     let cache = match served.cache {
         Cache::Immutable => IMMUTABLE,
         Cache::Revalidate => REVALIDATE,
     };
-    response.insert_header((header::ETAG, served.etag.as_str()));
-    response.insert_header((header::LAST_MODIFIED, http_date(served.modified)));
+    response.insert_header((header::ETAG, etag));
     response.insert_header((header::CACHE_CONTROL, cache));
+    if !is_compressed(served) {
+        response.insert_header((header::VARY, VARY));
+    }
+    response
+}
+
+/// What only answers with content say.
+fn describe(response: &mut HttpResponseBuilder, served: &Served, prepared: &Prepared) {
     if let Some(origin) = served.zip_origin {
         let origin = match origin {
             ZipOrigin::Vendor => "vendor",
@@ -140,7 +227,14 @@ fn with_validators(status: StatusCode, served: &Served) -> HttpResponseBuilder {
         };
         response.insert_header((ZIP_ORIGIN_HEADER, origin));
     }
-    response
+    if let Some(pattern) = served.dictionary_for.as_deref().filter(|_| prepared.is_base(served.length)) {
+        response.insert_header((USE_AS_DICTIONARY, format!("match={pattern}")));
+    }
+}
+
+/// Whether there is never another form of it.
+fn is_compressed(served: &Served) -> bool {
+    matches!(served.content_type, "application/gzip" | "application/zip")
 }
 
 /// A file of the picture that cannot be read: gone with its release a moment ago, or damage.
@@ -179,6 +273,10 @@ fn missing(path: &str, published: &Published) -> HttpResponse {
         }
         ("/offline/posture-offline.zip" | "/offline/posture-bundle.zip", Some(_)) => {
             "The zip of the first release is being built; ask again soon."
+        }
+        // Every refresh ends with this answer, so it is short.
+        (path, _) if path.ends_with(".root.json") => {
+            return problem(StatusCode::NOT_FOUND, Reason::NotFound, "There is no such root.");
         }
         _ => return problem(StatusCode::NOT_FOUND, Reason::NotFound, Reason::NotFound.sentence()),
     };

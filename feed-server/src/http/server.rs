@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use actix_web::middleware::{DefaultHeaders, from_fn};
-use actix_web::{App as Application, HttpServer, web};
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{App as Application, Error, HttpServer, web};
 use bundles::{Reason, Reasoned};
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -36,6 +38,13 @@ const SHUTDOWN_SECONDS: u64 = 8;
 
 /// Nothing that is sent to routes without a limit of their own is kept.
 const MAX_BODY_BYTES: usize = 64 << 10;
+
+const SECURITY_HEADERS: [(&str, &str); 4] = [
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+];
 
 /// Why the server does not listen.
 #[derive(Debug, thiserror::Error)]
@@ -182,10 +191,11 @@ impl Servers {
             let data = data.clone();
             let application = Application::new()
                 .app_data(web::Data::from(Arc::clone(&data.published)))
+                .app_data(web::Data::from(Arc::clone(&data.prepared)))
                 .app_data(data)
                 .app_data(Door::Network)
                 .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
-                .wrap(security_headers())
+                .wrap(from_fn(security_headers))
                 .wrap(from_fn(measure::measure))
                 .configure(api::configure)
                 .configure(content::configure);
@@ -210,7 +220,7 @@ impl Servers {
             let server = HttpServer::new(move || {
                 Application::new()
                     .app_data(data.clone())
-                    .wrap(security_headers())
+                    .wrap(from_fn(security_headers))
                     .wrap(from_fn(measure::measure))
                     .configure(api::monitoring::configure)
                     .default_service(web::to(errors::no_such_route))
@@ -236,6 +246,7 @@ impl Servers {
             let data = data.clone();
             Application::new()
                 .app_data(web::Data::from(Arc::clone(&data.published)))
+                .app_data(web::Data::from(Arc::clone(&data.prepared)))
                 .app_data(data)
                 .app_data(Door::Control)
                 .configure(api::configure)
@@ -275,11 +286,24 @@ impl Servers {
     }
 }
 
-/// What is served is data, and never to be run or framed by a browser.
-fn security_headers() -> DefaultHeaders {
-    DefaultHeaders::new()
-        .add(("x-content-type-options", "nosniff"))
-        .add(("x-frame-options", "DENY"))
-        .add(("referrer-policy", "no-referrer"))
-        .add(("content-security-policy", "default-src 'none'; frame-ancestors 'none'"))
+/// What is served is data, and never to be run or framed by a browser. What headends fetch is of no type that a browser runs,
+/// and every byte of its answers is fetched some thousand times a day; there none of these headers is needed. Zips and their
+/// sheets are for people, and need the first one.
+async fn security_headers(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let wanted = match request.path() {
+        path if path.starts_with("/repo/") => &SECURITY_HEADERS[..0],
+        path if path.starts_with("/offline/") => &SECURITY_HEADERS[..1],
+        _ => &SECURITY_HEADERS[..],
+    };
+    let mut response = next.call(request).await?;
+    for (name, value) in wanted {
+        let name = HeaderName::from_static(name);
+        if !response.headers().contains_key(&name) {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+    }
+    Ok(response)
 }

@@ -5,6 +5,7 @@ mod follow;
 pub mod import;
 pub mod incoming;
 mod password;
+pub mod prepare;
 pub mod resign;
 pub mod runner;
 mod sources;

@@ -74,6 +74,15 @@ impl Chain {
         tree.settle()
     }
 
+    /// The files that the chain is served as.
+    pub(super) fn names(&self) -> [(Role, String); 3] {
+        [
+            (Role::Timestamp, TIMESTAMP.to_owned()),
+            (Role::Snapshot, format!("{}.snapshot.json", self.snapshot.version())),
+            (Role::Targets, format!("{}.targets.json", self.targets.version())),
+        ]
+    }
+
     /// When each role's metadata ends.
     pub(super) fn expiries(&self) -> [(Role, Timestamp); 3] {
         [

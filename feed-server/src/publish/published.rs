@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use bundles::{Digest, Manifest, Serial, TargetName};
+use bundles::{Digest, FileName, Manifest, Serial, TargetName};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tough::schema::{Signed, Targets};
@@ -30,6 +30,8 @@ pub struct Published {
     roots: HashMap<Repository, Bytes>,
     expiries: Vec<(Repository, Role, Timestamp)>,
     next_due: Option<Timestamp>,
+    /// URL paths of the metadata that readers are led to.
+    current: HashMap<(Repository, Role), String>,
 }
 
 /// One file.
@@ -51,6 +53,8 @@ pub struct Served {
     pub modified: Timestamp,
     /// Who made it, where it is a zip.
     pub zip_origin: Option<ZipOrigin>,
+    /// Of a payload: the `match` of RFC 9842's `Use-As-Dictionary`, as it stands in the header.
+    pub dictionary_for: Option<Arc<str>>,
 }
 
 /// Where the bytes are.
@@ -75,7 +79,7 @@ impl Published {
     /// Nothing.
     pub(super) fn empty() -> Self {
         let (files, roots, expiries) = (HashMap::new(), HashMap::new(), Vec::new());
-        Self { newest: None, files, roots, expiries, next_due: None }
+        Self { newest: None, files, roots, expiries, next_due: None, current: HashMap::new() }
     }
 
     /// The newest release that headends can get.
@@ -99,6 +103,17 @@ impl Published {
     /// Every URL path.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
+    }
+
+    /// Every file with its URL path.
+    pub fn served(&self) -> impl Iterator<Item = (&str, &Arc<Served>)> {
+        self.files.iter().map(|(path, served)| (path.as_str(), served))
+    }
+
+    /// The newest metadata of a role other than root; `None` where there is none, or no such role.
+    #[must_use]
+    pub fn metadata(&self, repository: Repository, role: Role) -> Option<&Arc<Served>> {
+        self.current.get(&(repository, role)).and_then(|path| self.get(path))
     }
 
     /// When each role's metadata ends.
@@ -159,6 +174,10 @@ impl Published {
             let mut expiries = vec![(Role::Root, latest.signed.expires)];
             if let Some(chain) = picture.chain(repository, roots)? {
                 expiries.extend(chain.expiries());
+                for (role, name) in chain.names() {
+                    let path = format!("/{}/{name}", metadata::folder(repository));
+                    published.current.insert((repository, role), path);
+                }
                 picture.zips(&chain.targets.signed)?;
                 let newest = picture.newest_of(&chain.targets.signed);
                 // On an origin both have the same; a relay may have got one of them later.
@@ -175,6 +194,7 @@ impl Published {
         }
         picture.bundles()?;
         picture.vendor_layout()?;
+        picture.dictionaries();
         published.files = picture.files;
         Ok(published)
     }
@@ -323,6 +343,22 @@ impl Picture<'_> {
         Ok(())
     }
 
+    /// Marks the payloads: each is what its successors can be told by.
+    fn dictionaries(&mut self) {
+        let payloads = self.manifests.values().flat_map(|manifest| &manifest.components);
+        for payload in payloads.flat_map(|released| &released.files).map(|file| &file.payload) {
+            let Ok(name) = payload.target_name() else { continue };
+            for repository in Repository::ALL {
+                let folder = targets::folder(repository);
+                if let Some(served) = self.files.get_mut(&format!("/{folder}/{}", name.served_as(&payload.sha256)))
+                    && served.dictionary_for.is_none()
+                {
+                    Arc::make_mut(served).dictionary_for = Some(dictionary_for(&folder, &payload.name).into());
+                }
+            }
+        }
+    }
+
     fn vendor_layout(&mut self) -> Result<(), PublishError> {
         let archives: Vec<(Serial, bundles::release::FileRef)> = self
             .manifests
@@ -350,6 +386,23 @@ fn named(targets: &Targets) -> impl Iterator<Item = (TargetName, Digest, u64)> {
     })
 }
 
+/// A string of a structured field (RFC 8941) that is a URL pattern: the files in this folder whose names differ from this one
+/// in numbers alone, since that is where vendors put versions.
+fn dictionary_for(folder: &str, name: &FileName) -> String {
+    let mut pattern = format!("\"/{folder}/*-");
+    for byte in name.as_str().chars() {
+        match byte {
+            '0'..='9' if pattern.ends_with('*') => {}
+            '0'..='9' => pattern.push('*'),
+            // Names hold one character that means something in a pattern; the backslash means something in the string.
+            '+' => pattern.push_str("\\\\+"),
+            other => pattern.push(other),
+        }
+    }
+    pattern.push('"');
+    pattern
+}
+
 fn served(path: &str, sha256: Digest, length: u64, cache: Cache, metadata: &fs::Metadata, body: Body) -> Served {
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let modified = modified.and_then(|since| i64::try_from(since.as_secs()).ok());
@@ -362,6 +415,7 @@ fn served(path: &str, sha256: Digest, length: u64, cache: Cache, metadata: &fs::
         cache,
         modified: modified.and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(Timestamp::UNIX_EPOCH),
         zip_origin: None,
+        dictionary_for: None,
     }
 }
 
@@ -369,6 +423,8 @@ fn content_type(path: &str) -> &'static str {
     let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
     match extension.as_deref().unwrap_or_default() {
         "json" => "application/json",
+        // Somebody else wrote it, and browsers run scripts in it: what headends fetch is shown to nobody.
+        "xml" if path.contains("/targets/") => "application/octet-stream",
         "xml" => "application/xml",
         "gz" | "tgz" => "application/gzip",
         "tar" => "application/x-tar",

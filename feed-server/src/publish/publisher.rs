@@ -50,6 +50,7 @@ struct Inner {
     configured_url: Option<Url>,
     listening_url: Mutex<Option<Url>>,
     published: Arc<ArcSwap<Published>>,
+    changed: tokio::sync::Notify,
     failure: Mutex<Option<Failure>>,
 }
 
@@ -81,6 +82,7 @@ impl Publisher {
             configured_url: config.serve.public_url.clone(),
             listening_url: Mutex::new(url_of(config.listen.address, config.listen.tls.is_some())),
             published: Arc::new(ArcSwap::from_pointee(Published::empty())),
+            changed: tokio::sync::Notify::new(),
             failure: Mutex::default(),
         };
         let roots = inner.roots_to_serve(now)?;
@@ -104,6 +106,11 @@ impl Publisher {
     #[must_use]
     pub fn published(&self) -> Arc<ArcSwap<Published>> {
         self.inner.published.clone()
+    }
+
+    /// Waits until something else is served than at the last call's end; for one waiter.
+    pub async fn changed(&self) {
+        self.inner.changed.notified().await;
     }
 
     /// Brings the tree to what the catalog says. Does nothing where it is so already, and signs nothing that is current;
@@ -364,6 +371,7 @@ impl Inner {
         let term = |repository, role| signs.then(|| Term::of(repository, role, self.valid_for));
         let published = Arc::new(Published::of_tree(&self.tree, roots, term)?);
         self.published.store(published.clone());
+        self.changed.notify_one();
         Ok(published)
     }
 }

@@ -21,6 +21,7 @@ mod space;
 #[cfg(test)]
 mod tests;
 mod typed;
+mod variants;
 
 pub use learned::Learned;
 pub use open::{SCHEMA, Store, was_locked};
@@ -29,6 +30,7 @@ pub use relay::{Floors, Held};
 pub use repository::Repository;
 pub use space::{Usage, free_bytes};
 pub use typed::{KEPT_RUNS, RunFacts};
+pub use variants::{Coding, Form, MetadataHistory, Packed, VariantRecord};
 
 use std::fs::File;
 use std::path::Path;
@@ -54,13 +56,15 @@ pub enum Table {
     Tokens,
     /// URL → [`crate::sync::checked::Validator`].
     Validators,
+    /// Digest, coding and base → [`VariantRecord`].
+    Variants,
     /// Single values by name, such as the highest serial ever used and the versions of signed metadata.
     State,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Releases,
         Self::Runs,
         Self::Imports,
@@ -68,6 +72,7 @@ impl Table {
         Self::Reports,
         Self::Tokens,
         Self::Validators,
+        Self::Variants,
         Self::State,
     ];
 
@@ -82,6 +87,7 @@ impl Table {
             Self::Reports => "reports",
             Self::Tokens => "tokens",
             Self::Validators => "validators",
+            Self::Variants => "variants",
             Self::State => "state",
         }
     }

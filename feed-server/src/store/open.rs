@@ -21,6 +21,7 @@ pub const SCHEMA: u64 = 1;
 
 pub(super) const BLOBS: &str = "blobs";
 pub(super) const CATALOG: &str = "catalog";
+pub(super) const PREPARED: &str = "prepared";
 const STAGING: &str = "staging";
 const LOCK: &str = "lock";
 
@@ -36,6 +37,8 @@ pub struct Store {
     pub catalog: Arc<dyn Catalog>,
     /// Content.
     pub blobs: Arc<dyn Blobs>,
+    /// Content in other forms, which can be made again: nobody but who prepares them puts or removes any.
+    pub prepared: Arc<dyn Blobs>,
     /// Where unverified bytes are written to. Emptied on opening.
     pub staging: Staging,
     directory: PathBuf,
@@ -74,6 +77,12 @@ impl Store {
         opening.end(catalog)
     }
 
+    /// Where what is prepared is written to; not among what runs stage, which goes by with them.
+    #[must_use]
+    pub fn prepared_staging(&self) -> Staging {
+        Staging::new(self.directory.join(PREPARED))
+    }
+
     /// The data directory.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -103,6 +112,12 @@ impl<'a> Opening<'a> {
         for part in [BLOBS, CATALOG, STAGING] {
             directory::make(&data_dir.join(part), 0o700)?;
         }
+        // Nothing hangs on this one; a full disk is no reason not to serve.
+        match directory::make(&data_dir.join(PREPARED), 0o700) {
+            Err(error) if !error.lacks_room() => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        remove_files(&data_dir.join(PREPARED))?;
         // Whatever is there is of a process that died, since the lock is ours. First of all, for it may be what fills the
         // disk.
         directory::empty(&data_dir.join(STAGING))?;
@@ -115,11 +130,21 @@ impl<'a> Opening<'a> {
         Ok(Store {
             catalog,
             blobs: Arc::new(FileBlobs::new(data_dir.join(BLOBS))),
+            prepared: Arc::new(FileBlobs::new(data_dir.join(PREPARED))),
             staging: Staging::new(data_dir.join(STAGING)),
             directory: data_dir.to_owned(),
             _lock: Arc::new(self.lock),
         })
     }
+}
+
+/// Files that a process that died was writing; what it had written is in folders.
+fn remove_files(path: &Path) -> Result<(), StoreError> {
+    let Ok(entries) = fs::read_dir(path) else { return Ok(()) };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())) {
+        fs::remove_file(entry.path()).map_err(failed("remove", path))?;
+    }
+    Ok(())
 }
 
 /// Opens the catalog, unless a newer program wrote it.

@@ -196,6 +196,7 @@ fn prefix(table: Table) -> u8 {
         Table::Validators => b'v',
         Table::State => b's',
         Table::Imports => b'i',
+        Table::Variants => b'f',
     }
 }
 

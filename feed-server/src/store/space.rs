@@ -10,7 +10,7 @@ use super::{Store, StoreError};
 /// Room on the data directory's file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes of blobs and catalog. Trees that share the blobs' bytes are not counted again.
+    /// Bytes of blobs, what is prepared of them, and catalog. Trees that share the blobs' bytes are not counted again.
     pub store_bytes: u64,
     /// Bytes that this process could still write.
     pub free_bytes: u64,
@@ -34,7 +34,7 @@ impl Store {
         let directory = self.directory();
         let free_bytes = free_bytes(directory).map_err(failed("measure", directory))?;
         let mut store_bytes = 0;
-        for part in [super::open::BLOBS, super::open::CATALOG] {
+        for part in [super::open::BLOBS, super::open::CATALOG, super::open::PREPARED] {
             let part = directory.join(part);
             store_bytes += bytes_under(&part).map_err(failed("measure", &part))?;
         }
@@ -44,7 +44,11 @@ impl Store {
 
 fn bytes_under(directory: &Path) -> io::Result<u64> {
     let mut total = 0;
-    for entry in fs::read_dir(directory)? {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         // The collector may remove a blob while this counts.
         match entry.metadata() {

@@ -83,7 +83,7 @@ fn read<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T, StoreError
 }
 
 impl Store {
-    fn all<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<T>, StoreError> {
+    pub(super) fn all<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<T>, StoreError> {
         self.catalog.scan(table, false, usize::MAX)?.iter().map(|(_, value)| read(table, value)).collect()
     }
 
@@ -91,7 +91,12 @@ impl Store {
         self.catalog.scan(table, true, limit)?.iter().map(|(_, value)| read(table, value)).collect()
     }
 
-    fn put<T: Serialize + ?Sized>(&self, table: Table, key: impl AsRef<[u8]>, value: &T) -> Result<(), StoreError> {
+    pub(super) fn put<T: Serialize + ?Sized>(
+        &self,
+        table: Table,
+        key: impl AsRef<[u8]>,
+        value: &T,
+    ) -> Result<(), StoreError> {
         let mut batch = Batch::new();
         batch.put(table, key, value)?;
         self.commit(batch)

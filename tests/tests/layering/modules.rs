@@ -12,7 +12,7 @@ type Rule = (&'static str, &'static [&'static str]);
 const GROUND: [&str; 4] = ["config", "clock", "crash", "metrics"];
 
 /// The order in which data passes (design, section 3). Each may name those before it.
-const LINE: [&str; 6] = ["upstream", "sync", "store", "release", "publish", "http"];
+const LINE: [&str; 7] = ["upstream", "sync", "store", "release", "publish", "increments", "http"];
 
 /// What stands beside the line, in the order in which each may know those before it.
 const BESIDE: &[Rule] = &[
@@ -20,14 +20,25 @@ const BESIDE: &[Rule] = &[
     ("tokens", &["store"]),
     ("schedule", &["store"]),
     // What the running server holds together. It composes the steps, so that no step has to call the next one.
-    ("app", &["upstream", "sync", "store", "release", "publish", "headends", "tokens", "schedule"]),
-    ("jobs", &["upstream", "sync", "store", "release", "publish", "headends", "schedule", "app"]),
+    ("app", &["upstream", "sync", "store", "release", "publish", "increments", "headends", "tokens", "schedule"]),
+    ("jobs", &["upstream", "sync", "store", "release", "publish", "increments", "headends", "schedule", "app"]),
     // The doors for people: they may know everything that they open on.
     ("control", &["store", "publish", "http", "headends", "tokens", "schedule", "app", "jobs"]),
     (
         "commands",
         &[
-            "upstream", "sync", "store", "release", "publish", "http", "headends", "tokens", "schedule", "app", "jobs",
+            "upstream",
+            "sync",
+            "store",
+            "release",
+            "publish",
+            "increments",
+            "http",
+            "headends",
+            "tokens",
+            "schedule",
+            "app",
+            "jobs",
             "control",
         ],
     ),

@@ -5,35 +5,48 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::{DateTimeParser, DateTimePrinter};
 
 /// What to do with a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Answer it.
     Send,
-    /// The client has it: 304.
-    NotModified,
+    /// The client has it, under this tag: 304.
+    NotModified(String),
     /// The client wanted another one: 412.
     Failed,
 }
 
 /// In the order of RFC 9110, section 13.2.2.
 ///
+/// `answered` is the tag of what would be sent, and `is_its` tells the tags of all forms of the same content that the client
+/// can read. A client that has any of them is up to date; its tag is the one that is told, since a cache knows its copy by it.
+///
 /// Dates are compared for equality, as nginx does by default, and not for order: an index that went back to an older
 /// release has an older date, and is another one all the same.
-pub(super) fn evaluate(headers: &HeaderMap, etag: &str, modified: Timestamp) -> Outcome {
+pub(super) fn evaluate(
+    headers: &HeaderMap,
+    answered: &str,
+    is_its: impl Fn(&str) -> bool,
+    modified: Timestamp,
+) -> Outcome {
     if headers.contains_key(header::IF_MATCH) {
-        if !lists(headers, &header::IF_MATCH, |tag| tag == etag) {
+        if !listed(headers, &header::IF_MATCH).any(|tag| tag == "*" || is_its(tag)) {
             return Outcome::Failed;
         }
     } else if text(headers, &header::IF_UNMODIFIED_SINCE).and_then(date).is_some_and(|date| date != modified) {
         return Outcome::Failed;
     }
-    let has = if headers.contains_key(header::IF_NONE_MATCH) {
+    if headers.contains_key(header::IF_NONE_MATCH) {
         // Weak comparison: caches that compress make a strong tag weak.
-        lists(headers, &header::IF_NONE_MATCH, |tag| tag.strip_prefix("W/").unwrap_or(tag) == etag)
-    } else {
-        text(headers, &header::IF_MODIFIED_SINCE).and_then(date) == Some(modified)
-    };
-    if has { Outcome::NotModified } else { Outcome::Send }
+        let tags = || listed(headers, &header::IF_NONE_MATCH).map(|tag| tag.strip_prefix("W/").unwrap_or(tag));
+        if tags().any(|tag| tag == "*" || tag == answered) {
+            return Outcome::NotModified(answered.to_owned());
+        }
+        return tags().find(|tag| is_its(tag)).map_or(Outcome::Send, |tag| Outcome::NotModified(tag.to_owned()));
+    }
+    if text(headers, &header::IF_MODIFIED_SINCE).and_then(date) == Some(modified) {
+        return Outcome::NotModified(answered.to_owned());
+    }
+    Outcome::Send
 }
 
 /// The `Range` header, unless its `If-Range` is about other content.
@@ -59,14 +72,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Whether a list of entity tags has `*` or one that fits. Ours hold no comma, so a tag with one in it does no harm.
-fn lists(headers: &HeaderMap, name: &HeaderName, fits: impl Fn(&str) -> bool) -> bool {
-    headers
-        .get_all(name)
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .any(|tag| tag == "*" || fits(tag))
+/// A list of entity tags. Ours hold no comma, so a tag with one in it does no harm.
+fn listed<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    headers.get_all(name).filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim)
 }
 
 #[cfg(test)]
@@ -76,10 +84,15 @@ mod tests {
     use super::*;
 
     const TAG: &str = "\"abc\"";
+    const OTHER_FORM: &str = "\"abc-zstd\"";
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
     fn modified() -> Timestamp {
         Timestamp::from_second(784_111_777).unwrap()
+    }
+
+    fn not_modified() -> Outcome {
+        Outcome::NotModified(TAG.to_owned())
     }
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
@@ -101,13 +114,16 @@ mod tests {
         use header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
         for (pairs, outcome) in [
             (vec![], Outcome::Send),
-            (vec![(IF_NONE_MATCH, TAG)], Outcome::NotModified),
-            (vec![(IF_NONE_MATCH, "*")], Outcome::NotModified),
-            (vec![(IF_NONE_MATCH, "\"x\", W/\"abc\" ,\"y\"")], Outcome::NotModified),
-            (vec![(IF_NONE_MATCH, "\"x\""), (IF_NONE_MATCH, TAG)], Outcome::NotModified),
+            (vec![(IF_NONE_MATCH, TAG)], not_modified()),
+            (vec![(IF_NONE_MATCH, "*")], not_modified()),
+            (vec![(IF_NONE_MATCH, "\"x\", W/\"abc\" ,\"y\"")], not_modified()),
+            (vec![(IF_NONE_MATCH, "\"x\""), (IF_NONE_MATCH, TAG)], not_modified()),
+            (vec![(IF_NONE_MATCH, "W/\"abc-zstd\"")], Outcome::NotModified(OTHER_FORM.to_owned())),
+            (vec![(IF_NONE_MATCH, "\"abc-zstd\", \"abc\"")], not_modified()),
+            (vec![(IF_MATCH, OTHER_FORM)], Outcome::Send),
             (vec![(IF_NONE_MATCH, "\"x\"")], Outcome::Send),
             (vec![(IF_NONE_MATCH, "abc")], Outcome::Send),
-            (vec![(IF_MODIFIED_SINCE, DATE)], Outcome::NotModified),
+            (vec![(IF_MODIFIED_SINCE, DATE)], not_modified()),
             (vec![(IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:38 GMT")], Outcome::Send),
             (vec![(IF_MODIFIED_SINCE, "yesterday")], Outcome::Send),
             // The tag is more precise than the date, so the date is not looked at.
@@ -119,7 +135,8 @@ mod tests {
             (vec![(IF_UNMODIFIED_SINCE, DATE)], Outcome::Send),
             (vec![(IF_UNMODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:36 GMT")], Outcome::Failed),
         ] {
-            assert_eq!(evaluate(&headers(&pairs), TAG, modified()), outcome, "{pairs:?}");
+            let is_its = |tag: &str| tag == TAG || tag == OTHER_FORM;
+            assert_eq!(evaluate(&headers(&pairs), TAG, is_its, modified()), outcome, "{pairs:?}");
         }
     }
 

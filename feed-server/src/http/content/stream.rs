@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use actix_web::body::SizedStream;
@@ -20,14 +19,14 @@ const PIECE: usize = 64 << 10;
 const LARGE_PIECE: usize = 256 << 10;
 const LARGE: u64 = 8 << 20;
 
-/// Opens a file that must have `length` bytes. Once open it is read to its end, even if it is removed meanwhile.
+/// Opens a file, by `opener` on a thread that may block, that must have `length` bytes. Once open it is read to its end, even if it is removed meanwhile.
 pub(super) async fn open(
-    path: PathBuf,
+    opener: impl FnOnce() -> io::Result<File> + Send + 'static,
     length: u64,
     part: Part,
 ) -> io::Result<SizedStream<impl Stream<Item = io::Result<Bytes>>>> {
     let open = move || -> io::Result<(File, Bytes)> {
-        let file = File::open(&path)?;
+        let file = opener()?;
         if file.metadata()?.len() != length {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the file does not have its length"));
         }

@@ -16,7 +16,8 @@ const ZIP: &str = "/offline/posture-offline-1.zip";
 
 async fn ask(world: &World, method: Method, path: &str, headers: &[(HeaderName, &str)]) -> ServiceResponse {
     let data = web::Data::from(world.publisher.published());
-    let service = init_service(App::new().app_data(data).configure(configure)).await;
+    let prepared = web::Data::from(world.prepared());
+    let service = init_service(App::new().app_data(data).app_data(prepared).configure(configure)).await;
     let mut request = TestRequest::default().method(method).uri(path);
     for header in headers {
         request = request.insert_header(header.clone());
@@ -216,9 +217,9 @@ async fn large_files_stream_whole_in_pieces() {
     let whole: Vec<u8> = (0..9 << 20_u32).map(|i: u32| (i % 251) as u8).collect();
     std::fs::write(&path, &whole).unwrap();
     let part = Part { first: 3, length: whole.len() as u64 - 5 };
-    let body = stream::open(path.clone(), whole.len() as u64, part).await.unwrap();
+    let body = stream::open(opener(path.clone()), whole.len() as u64, part).await.unwrap();
     assert_eq!(to_bytes(body).await.unwrap(), whole[3..whole.len() - 2]);
-    assert!(stream::open(path, 7, part).await.is_err());
+    assert!(stream::open(opener(path), 7, part).await.is_err());
 }
 
 /// A real connection: what matters on the wire is that HEAD sends no body and that lengths are true.
@@ -228,11 +229,9 @@ async fn on_the_wire() {
 
     let world = published().await;
     let data = web::Data::from(world.publisher.published());
-    let server = actix_web::HttpServer::new(move || App::new().app_data(data.clone()).configure(configure))
-        .workers(1)
-        .disable_signals()
-        .bind("127.0.0.1:0")
-        .unwrap();
+    let prepared = web::Data::from(world.prepared());
+    let service = move || App::new().app_data(data.clone()).app_data(prepared.clone()).configure(configure);
+    let server = actix_web::HttpServer::new(service).workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
     let address = server.addrs()[0];
     let server = server.run();
     let handle = server.handle();

@@ -1,0 +1,337 @@
+//! What headends that hold something fetch: other forms of the signed content, through the real server, opened with programs
+//! that others wrote.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use bundles::increment::{HEADER_BYTES, Unpacking, available_dictionary};
+use bundles::{Digest, Manifest};
+use tests::peers;
+use tests::world::{DEADLINE, World, wait_until};
+
+const ALL: &str = "dcz, zstd, gzip";
+
+/// An answer as it came over the wire.
+struct Answer {
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn status(&self) -> u16 {
+        self.head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let line = self.head.lines().find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")))?;
+        line.split_once(':').map(|(_, value)| value.trim())
+    }
+
+    fn coding(&self) -> &str {
+        self.header("content-encoding").unwrap_or("identity")
+    }
+
+    fn etag(&self) -> Result<String> {
+        Ok(self.header("etag").context("no ETag")?.to_owned())
+    }
+
+    fn wire(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+}
+
+fn ask(world: &World, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    let server = world.server_url()?;
+    let address = (server.host_str().context("a host")?, server.port().context("a port")?);
+    let mut stream = BufReader::new(TcpStream::connect(address)?);
+    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n");
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    stream.get_mut().write_all(format!("{request}\r\n").as_bytes())?;
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        ensure!(stream.read_line(&mut head)? > 0, "the answer ends early: {head}");
+    }
+    let mut answer = Answer { head, body: Vec::new() };
+    if method != "HEAD" && answer.status() != 304 {
+        let length: usize = answer.header("content-length").context("no length")?.parse()?;
+        answer.body.resize(length, 0);
+        stream.read_exact(&mut answer.body)?;
+    }
+    Ok(answer)
+}
+
+fn get(world: &World, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    ask(world, "GET", path, headers)
+}
+
+/// With this content at hand.
+fn get_with(world: &World, path: &str, base: &[u8]) -> Result<Answer> {
+    let dictionary = available_dictionary(&Digest::of(base));
+    get(world, path, &[("accept-encoding", ALL), ("available-dictionary", &dictionary)])
+}
+
+/// What a reader of the repository comes by.
+struct Repository {
+    timestamp: String,
+    snapshot: String,
+    targets: String,
+    stable: String,
+    manifest: Manifest,
+}
+
+impl Repository {
+    fn now(world: &World) -> Result<Self> {
+        let json = |path: &str| -> Result<serde_json::Value> {
+            let answer = get(world, path, &[])?;
+            ensure!(answer.status() == 200, "{path}: {}", answer.head);
+            Ok(serde_json::from_slice(&answer.body)?)
+        };
+        let timestamp = "/repo/metadata/timestamp.json".to_owned();
+        let version = json(&timestamp)?["signed"]["meta"]["snapshot.json"]["version"].to_string();
+        let snapshot = format!("/repo/metadata/{version}.snapshot.json");
+        let version = json(&snapshot)?["signed"]["meta"]["targets.json"]["version"].to_string();
+        let targets = format!("/repo/metadata/{version}.targets.json");
+        let stable = &json(&targets)?["signed"]["targets"]["stable.json"]["hashes"]["sha256"];
+        let stable = format!("/repo/targets/{}.stable.json", stable.as_str().context("a digest")?);
+        let manifest = Manifest::from_json(&get(world, &stable, &[])?.body)?;
+        Ok(Self { timestamp, snapshot, targets, stable, manifest })
+    }
+
+    fn metadata(&self) -> [&str; 4] {
+        [&self.timestamp, &self.snapshot, &self.targets, &self.stable]
+    }
+
+    /// Paths and digests of the payloads.
+    fn payloads(&self) -> Result<Vec<(String, Digest)>> {
+        let files = self.manifest.components.iter().flat_map(|released| &released.files);
+        let path = |file: &bundles::release::ReleasedFile| {
+            let (name, sha256) = (file.payload.target_name()?, file.payload.sha256);
+            Ok((format!("/repo/targets/{}", name.served_as(&sha256)), sha256))
+        };
+        files.map(path).collect()
+    }
+}
+
+/// A server with two releases, everything prepared, and what the first one served: (path then, path now, bytes then).
+async fn two_releases(world: &World) -> Result<Vec<(String, String, Vec<u8>)>> {
+    world.sync().await?.success()?;
+    world.released(1).await?;
+    prepared(world).await?;
+    let before = Repository::now(world)?;
+    let mut held = Vec::new();
+    for path in before.metadata() {
+        held.push((path.to_owned(), get(world, path, &[])?.body));
+    }
+    for (path, _) in before.payloads()? {
+        let body = get(world, &path, &[])?.body;
+        held.push((path, body));
+    }
+    world.upstream().publish_next()?;
+    world.sync().await?.success()?;
+    world.released(2).await?;
+    prepared(world).await?;
+    let after = Repository::now(world)?;
+    let paths = after.metadata().map(str::to_owned).into_iter();
+    let paths: Vec<String> = paths.chain(after.payloads()?.into_iter().map(|(path, _)| path)).collect();
+    ensure!(paths.len() == held.len(), "both releases have the same files");
+    Ok(held.into_iter().zip(paths).map(|((then, bytes), now)| (then, now, bytes)).collect())
+}
+
+/// Waits until the preparing thread has come to the last of its work: gzip comes last.
+async fn prepared(world: &World) -> Result<()> {
+    wait_until(DEADLINE, "everything is prepared", async || {
+        let everything = || -> Result<bool> {
+            let repository = Repository::now(world)?;
+            let mut paths: Vec<String> = repository.payloads()?.into_iter().map(|(path, _)| path).collect();
+            paths.push(repository.targets);
+            let is_there = |path: &String| Ok(get(world, path, &[("accept-encoding", "gzip")])?.coding() == "gzip");
+            paths.iter().map(is_there).try_fold(true, |all, one: Result<bool>| Ok(all && one?))
+        };
+        everything().unwrap_or(false)
+    })
+    .await
+}
+
+fn open(base: &[u8], answer: &Answer, limit: usize) -> Result<Vec<u8>> {
+    let mut unpacking = match answer.coding() {
+        "dcz" => Unpacking::increment(base, limit as u64, Vec::new())?,
+        "zstd" => Unpacking::zstd(limit as u64, Vec::new())?,
+        "gzip" => {
+            let mut opened = Vec::new();
+            flate2::read::GzDecoder::new(&answer.body[..]).read_to_end(&mut opened)?;
+            return Ok(opened);
+        }
+        _ => return Ok(answer.body.clone()),
+    };
+    unpacking.push(&answer.body)?;
+    Ok(unpacking.finish()?)
+}
+
+/// The frame of a `dcz`, by zstd's own program.
+fn zstd_patch(directory: &Path, base: &[u8], packed: &[u8]) -> Result<Vec<u8>> {
+    let [old, frame] = ["old", "frame"].map(|name| directory.join(name));
+    std::fs::write(&old, base)?;
+    std::fs::write(&frame, &packed[HEADER_BYTES..])?;
+    let mut patch = std::ffi::OsString::from("--patch-from=");
+    patch.push(&old);
+    let output = Command::new("zstd").args(["-d", "-c"]).arg(patch).arg(&frame).output();
+    let output = output.context("zstd is missing; run tests/run, which installs it")?;
+    ensure!(output.status.success(), "zstd: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(output.stdout)
+}
+
+#[tokio::test]
+async fn an_update_fetches_what_changed() -> Result<()> {
+    let world = World::builder().build().await?;
+    let files = two_releases(&world).await?;
+    let scratch = tempfile::tempdir()?;
+    let mut increments = 0;
+    let mut wire = 0;
+    for (then, now, base) in &files {
+        let signed = get(&world, now, &[])?;
+        ensure!(signed.coding() == "identity" && signed.header("vary").is_some(), "{now}: {}", signed.head);
+        let answer = get_with(&world, now, base)?;
+        println!(
+            "{now}: {} of {}: head {}, body {}\n{}",
+            answer.coding(),
+            signed.body.len(),
+            answer.head.len(),
+            answer.body.len(),
+            answer.head
+        );
+        ensure!(open(base, &answer, signed.body.len())? == signed.body, "{now}");
+        ensure!(answer.etag()? != signed.etag()?, "{now}");
+        if then != now || now.ends_with("timestamp.json") {
+            ensure!(answer.coding() == "dcz", "{now} changed: {}", answer.head);
+            ensure!(zstd_patch(scratch.path(), base, &answer.body)? == signed.body, "{now}");
+            increments += 1;
+            wire += answer.wire();
+        }
+    }
+    ensure!(increments > 4, "{increments}");
+    let root = get(&world, "/repo/metadata/2.root.json", &[])?;
+    println!("root: head {}, body {}\n{}", root.head.len(), root.body.len(), root.head);
+    println!("on the wire: {} in {} answers", wire + root.wire(), increments + 1);
+    ensure!(root.status() == 404 && root.wire() < 300, "{}", root.head);
+
+    let metrics = world.metrics().await?;
+    for encoding in ["identity", "dcz", "zstd", "gzip"] {
+        let sent = metrics.value("posture_feed_sent_bytes_total", &[("encoding", encoding)]);
+        ensure!(sent.is_some_and(|sent| (sent > 0.0) == (encoding != "zstd")), "{encoding}: {sent:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_asks_for_something_else_gets_it() -> Result<()> {
+    let world = World::builder().build().await?;
+    let files = two_releases(&world).await?;
+    let (_, path, base) = files.iter().rev().find(|(then, now, _)| then != now).context("a payload changed")?;
+    let signed = get(&world, path, &[])?.body;
+
+    // Whatever the header says, what comes is the content.
+    let known = available_dictionary(&Digest::of(base));
+    let unknown = available_dictionary(&Digest::of(b"something else"));
+    for (accept, dictionary, coding) in [
+        (ALL, known.as_str(), "dcz"),
+        (ALL, &unknown, "zstd"),
+        (ALL, ":", "zstd"),
+        (ALL, ":!!!!:", "zstd"),
+        (ALL, &known[1..], "zstd"),
+        (ALL, "", "zstd"),
+        ("dcz", &unknown, "identity"),
+        ("gzip, zstd;q=0.5", &known, "gzip"),
+        ("dcz;q=0, gzip", &known, "gzip"),
+        ("identity", &known, "identity"),
+        ("br, identity;q=0", &known, "identity"),
+        ("*", &known, "dcz"),
+        (";;;,q=1", &known, "identity"),
+    ] {
+        let answer = get(&world, path, &[("accept-encoding", accept), ("available-dictionary", dictionary)])?;
+        ensure!(answer.coding() == coding, "{accept} {dictionary}: {}", answer.head);
+        ensure!(open(base, &answer, signed.len())? == signed, "{accept} {dictionary}");
+        ensure!(answer.header("vary") == Some("accept-encoding, available-dictionary"), "{}", answer.head);
+        let pattern = answer.header("use-as-dictionary").context("a payload is a dictionary")?;
+        ensure!(pattern.starts_with("match=\"/repo/targets/*-"), "{pattern}");
+    }
+
+    // A part is one of the content itself, and HEAD says what GET would.
+    let with = [("accept-encoding", ALL), ("available-dictionary", known.as_str())];
+    let part = get(&world, path, &[with[0], with[1], ("range", "bytes=3-9")])?;
+    ensure!(part.status() == 206 && part.coding() == "identity" && part.body == signed[3..10], "{}", part.head);
+    let whole = get(&world, path, &with)?;
+    let head = ask(&world, "HEAD", path, &with)?;
+    let line = |name| (head.header(name), whole.header(name));
+    for name in ["etag", "content-length", "content-encoding", "vary", "use-as-dictionary"] {
+        let (of_head, of_get) = line(name);
+        ensure!(of_head.is_some() && of_head == of_get, "{name}: {}", head.head);
+    }
+
+    // Tags differ, and each is known again, whatever is offered then.
+    let tags = [
+        whole.etag()?,
+        get(&world, path, &[("accept-encoding", "zstd")])?.etag()?,
+        get(&world, path, &[("accept-encoding", "gzip")])?.etag()?,
+        get(&world, path, &[])?.etag()?,
+    ];
+    for (number, tag) in tags.iter().enumerate() {
+        ensure!(tags.iter().skip(number + 1).all(|other| other != tag), "{tags:?}");
+        for others in [&with[..], &[("accept-encoding", ALL)], &[]] {
+            let headers: Vec<_> = others.iter().copied().chain([("if-none-match", tag.as_str())]).collect();
+            let answer = get(&world, path, &headers)?;
+            ensure!(answer.status() == 304 && answer.etag()? == *tag, "{headers:?}: {}", answer.head);
+            ensure!(answer.header("vary").is_some(), "{}", answer.head);
+        }
+        let other = get(&world, &files[3].1, &[("if-none-match", tag)])?;
+        ensure!(other.status() == 200, "it is a tag of other content");
+    }
+
+    // curl, with and without.
+    let url = world.server_url()?.join(path)?;
+    ensure!(peers::curl(&url, None)? == signed);
+    let compressed = Command::new("curl").args(["--silent", "--fail", "--compressed", url.as_str()]).output()?;
+    ensure!(compressed.status.success() && compressed.stdout == signed, "curl --compressed gets the same");
+    // Archives are left as they are.
+    let archive = world.server_url()?.join("web/secure/spa/r/2/conditions.tar.gz")?;
+    let archive = get(&world, archive.path(), &[("accept-encoding", ALL)])?;
+    ensure!(archive.coding() == "identity" && archive.header("vary").is_none(), "{}", archive.head);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_kill_while_preparing_harms_nothing() -> Result<()> {
+    let mut world = World::builder().build().await?;
+    world.sync().await?.success()?;
+    let output = world.feed_server(["crash-points"]).await?.success()?;
+    let points: Vec<String> =
+        output.stdout.lines().filter(|point| point.starts_with("prepare.")).map(str::to_owned).collect();
+    ensure!(points.len() == 3, "{points:?}");
+    for (number, point) in points.iter().enumerate() {
+        world.stop_server().await?;
+        world.upstream().publish_next()?;
+        world.sync().await?.success()?;
+        world.crash_at(point);
+        // It may die before or after it listens.
+        let _ = world.start_server().await;
+        let status = world.server_ended().await?;
+        ensure!(status.code().is_none(), "{point} is never come by: {status}");
+        world.crash_nowhere();
+
+        world.start_server().await?;
+        world.released(number as u64 + 2).await?;
+        prepared(&world).await.with_context(|| format!("after a kill at {point}"))?;
+        for (path, sha256) in Repository::now(&world)?.payloads()? {
+            for accept in ["gzip", "zstd"] {
+                let answer = get(&world, &path, &[("accept-encoding", accept)])?;
+                ensure!(answer.coding() == accept, "{point}: {}", answer.head);
+                ensure!(Digest::of(&open(&[], &answer, 64 << 20)?) == sha256, "{point}: {path}");
+            }
+        }
+    }
+    Ok(())
+}
