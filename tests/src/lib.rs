@@ -7,4 +7,5 @@ pub mod lab;
 pub mod mounts;
 pub mod peers;
 pub mod shared;
+pub mod wire;
 pub mod world;
