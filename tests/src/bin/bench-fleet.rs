@@ -107,7 +107,7 @@ async fn measure(arguments: &Arguments) -> Result<bool> {
         None
     } else {
         let world = self::world().await?;
-        let nginx = Nginx::start_plain(&world.data().join("tree"), "location /api/ { return 204; }").await?;
+        let nginx = Nginx::start_fast(&world.data().join("tree"), None, "location /api/ { return 204; }").await?;
         let plan = Plan { server: nginx.address(), ..plan };
         Some(run(plan, &members, &world, &nginx, Taking::Archives).await?)
     };
