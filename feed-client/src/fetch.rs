@@ -34,6 +34,10 @@ const SLOWEST_BYTES_PER_SECOND: u64 = 4 << 10;
 /// What every request may take on top of its bytes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a connection is kept when nothing is asked for: unpacking a large payload takes less, and the next poll is two hours
+/// away. A server with ten thousand headends should not hold a connection for each until it loses patience.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How the client names itself to servers.
 pub const USER_AGENT: &str = concat!("feed-client/", env!("CARGO_PKG_VERSION"));
 
@@ -65,6 +69,7 @@ impl Http {
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(SILENCE_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             // A feed-server never redirects; whoever does wants the client elsewhere.
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Resolver)

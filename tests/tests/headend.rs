@@ -1,6 +1,7 @@
 //! A headend's life with the real programs: what its hook refuses, where its operator goes back to, what becomes of
 //! default policies, and what it says when the server is not as it should be.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -318,6 +319,36 @@ async fn prometheus_accepts_a_headends_metrics_and_they_outlive_restarts() -> Re
     let labels = [("component", "conditions"), ("version", conditions.as_str())];
     ensure!(metrics.value("posture_feed_client_component_info", &labels) == Some(1.0));
     Ok(())
+}
+
+#[tokio::test]
+async fn between_polls_a_headend_holds_no_connection() -> Result<()> {
+    let world = updated().await?;
+    let headend = world.headend(0);
+    headend.configure("[schedule]\njitter = \"0s\"\n")?;
+    publish_next(&world).await?;
+    let mut running = headend.start()?;
+    let polled = async || known(&world).await.is_ok_and(|seen| seen["report"]["report"]["serial"] == 2);
+    wait_until(DEADLINE, "the headend has polled", polled).await?;
+    // The server would wait for longer than this before it closes.
+    wait_until(DEADLINE, "the headend has closed its connection", async || {
+        connections(running.id()).is_ok_and(|connections| connections == 0)
+    })
+    .await?;
+    ensure!(running.ended()?.is_none(), "{}", running.tail());
+    Ok(())
+}
+
+/// How many connections a process holds.
+fn connections(id: u32) -> Result<usize> {
+    let entries = std::fs::read_dir(format!("/proc/{id}/fd"))?;
+    let held: BTreeSet<String> = entries
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    // proc_net_tcp(5): the inode is the tenth field.
+    let table = std::fs::read_to_string(format!("/proc/{id}/net/tcp"))?;
+    Ok(table.lines().filter(|line| line.split_whitespace().nth(9).is_some_and(|inode| held.contains(inode))).count())
 }
 
 #[tokio::test]

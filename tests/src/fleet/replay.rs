@@ -22,6 +22,9 @@ const TOLD: u64 = 5;
 /// As often a report is sent once more where the server asked for that.
 const TRIES: u32 = 10;
 
+/// How long a headend keeps its connection after a poll.
+const IDLE: Duration = Duration::from_secs(10);
+
 /// Between two polls while reports come in.
 const BESIDE_PAUSE: Duration = Duration::from_millis(5);
 
@@ -68,7 +71,6 @@ pub async fn replay(
 ) -> Result<Outcome> {
     let traffic = Arc::<Traffic>::default();
     let open = Arc::new(Semaphore::new(plan.connections));
-    let keeps = members.len() <= plan.connections;
     let began = tokio::time::Instant::now();
     let mut fleet = JoinSet::new();
     for (number, member) in members.iter().cloned().enumerate() {
@@ -85,10 +87,8 @@ pub async fn replay(
             if polled.as_ref().is_ok_and(|polled| polled.is_update) {
                 updated.fetch_add(1, Ordering::Relaxed);
             }
-            if keeps {
-                // As a headend does, which leaves it to the server to close.
-                tokio::time::sleep_until(began + plan.length).await;
-            }
+            // As a headend does, which asks for nothing more.
+            tokio::time::sleep(IDLE).await;
             polled
         });
     }
