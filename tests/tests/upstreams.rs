@@ -41,7 +41,7 @@ enum Make {
 /// A running server of either make.
 enum Server {
     Nginx(Nginx),
-    SServer(SServer),
+    SServer(Box<SServer>),
 }
 
 impl Make {
@@ -66,7 +66,7 @@ impl Make {
                     key: chain.leaf_key_pem(),
                     version: version.as_deref(),
                 };
-                Ok(Server::SServer(SServer::start(root, presented).await?))
+                Ok(Server::SServer(Box::new(SServer::start(root, presented).await?)))
             }
         }
     }

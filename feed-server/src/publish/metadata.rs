@@ -1,5 +1,7 @@
 //! A repository's metadata in the tree: reading what is there, and putting what belongs together in its place.
 
+use std::sync::Arc;
+
 use bundles::signed::Metadata;
 use jiff::Timestamp;
 use tough::schema::{Root, Snapshot, Targets, Timestamp as TimestampRole};
@@ -19,7 +21,22 @@ pub(super) const TIMESTAMP: &str = "timestamp.json";
 pub(super) struct Chain {
     pub(super) timestamp: SignedRole<TimestampRole>,
     pub(super) snapshot: SignedRole<Snapshot>,
-    pub(super) targets: SignedRole<Targets>,
+    /// The one large part: some hundred bytes for each file of each release that is kept.
+    pub(super) targets: Arc<SignedRole<Targets>>,
+}
+
+/// A chain that was verified, and under which root: what is the same since need not be read and verified again.
+#[derive(Debug)]
+pub(super) struct Verified {
+    pub(super) root: Root,
+    pub(super) chain: Chain,
+}
+
+impl Verified {
+    /// Its targets, where these are their bytes under the same root.
+    fn targets(&self, bytes: &[u8], root: &Root) -> Option<Arc<SignedRole<Targets>>> {
+        (self.chain.targets.bytes == bytes && self.root == *root).then(|| Arc::clone(&self.chain.targets))
+    }
 }
 
 pub(super) fn folder(repository: Repository) -> String {
@@ -27,8 +44,13 @@ pub(super) fn folder(repository: Repository) -> String {
 }
 
 impl Chain {
-    /// What the tree holds; `None` where something is missing, damaged, or not of this root.
-    pub(super) fn read(tree: &Tree, repository: Repository, root: &Root) -> Result<Option<Self>, PublishError> {
+    /// What the tree holds; `None` where something is missing, damaged, or not of this root. `known` was read before.
+    pub(super) fn read(
+        tree: &Tree,
+        repository: Repository,
+        root: &Root,
+        known: Option<&Verified>,
+    ) -> Result<Option<Self>, PublishError> {
         let folder = folder(repository);
         let Some(timestamp) = tree.read(&format!("{folder}/{TIMESTAMP}"))? else { return Ok(None) };
         let Some(timestamp) = SignedRole::<TimestampRole>::read(timestamp, root) else { return Ok(None) };
@@ -37,8 +59,11 @@ impl Chain {
         let Some(snapshot) = SignedRole::<Snapshot>::read_named(snapshot, meta, root) else { return Ok(None) };
         let Some(meta) = snapshot.signed.meta.get("targets.json") else { return Ok(None) };
         let Some(targets) = tree.read(&format!("{folder}/{}.targets.json", meta.version))? else { return Ok(None) };
-        let Some(targets) = SignedRole::<Targets>::read_named(targets, meta, root) else { return Ok(None) };
-        Ok(Some(Self { timestamp, snapshot, targets }))
+        let targets = match known.and_then(|known| known.targets(&targets, root)) {
+            Some(known) => Some(known).filter(|known| known.meta() == *meta),
+            None => SignedRole::<Targets>::read_named(targets, meta, root).map(Arc::new),
+        };
+        Ok(targets.map(|targets| Self { timestamp, snapshot, targets }))
     }
 
     /// What was received; `None` where it is damaged, or not of this root.
@@ -48,7 +73,7 @@ impl Chain {
         let snapshot = SignedRole::<Snapshot>::read_named(metadata.snapshot.clone().into_bytes(), meta, root)?;
         let meta = snapshot.signed.meta.get("targets.json")?;
         let targets = SignedRole::<Targets>::read_named(metadata.targets.clone().into_bytes(), meta, root)?;
-        Some(Self { timestamp, snapshot, targets })
+        Some(Self { timestamp, snapshot, targets: Arc::new(targets) })
     }
 
     /// Writes the versioned files: no reader looks at them before [`Chain::switch`].

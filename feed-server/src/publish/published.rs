@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tough::schema::{Signed, Targets};
 
-use super::metadata::{self, Chain};
+use super::metadata::{self, Chain, Verified};
 use super::roots::Roots;
 use super::terms::Term;
 use super::tree::Tree;
@@ -32,6 +33,37 @@ pub struct Published {
     next_due: Option<Timestamp>,
     /// URL paths of the metadata that readers are led to.
     current: HashMap<(Repository, Role), String>,
+    known: Known,
+}
+
+/// What was read of the tree, for the next picture of it: most of it is the same, and there are some thousand files.
+#[derive(Debug, Default)]
+struct Known {
+    /// By the digest of their bytes.
+    manifests: HashMap<Digest, Arc<Manifest>>,
+    /// What metadata names, by the digest of its bytes.
+    targets: HashMap<Digest, Arc<Vec<Named>>>,
+    verified: HashMap<Repository, Arc<Verified>>,
+    /// By path: small files for ever of one content, as they were when they were read.
+    small: HashMap<String, FileId>,
+}
+
+/// A target.
+type Named = (TargetName, Digest, u64);
+
+/// What tells a file that was replaced or written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileId {
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+}
+
+impl FileId {
+    fn of(metadata: &fs::Metadata) -> Self {
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        Self { inode: metadata.ino(), length: metadata.len(), modified }
+    }
 }
 
 /// One file.
@@ -78,8 +110,15 @@ pub enum Cache {
 impl Published {
     /// Nothing.
     pub(super) fn empty() -> Self {
-        let (files, roots, expiries) = (HashMap::new(), HashMap::new(), Vec::new());
-        Self { newest: None, files, roots, expiries, next_due: None, current: HashMap::new() }
+        Self {
+            newest: None,
+            files: HashMap::new(),
+            roots: HashMap::new(),
+            expiries: Vec::new(),
+            next_due: None,
+            current: HashMap::new(),
+            known: Known::default(),
+        }
     }
 
     /// The newest release that headends can get.
@@ -155,17 +194,24 @@ impl Published {
         self.roots.get(&repository).cloned()
     }
 
+    /// The chain of a repository, and the root that it was verified under.
+    pub(super) fn verified(&self, repository: Repository) -> Option<Arc<Verified>> {
+        self.known.verified.get(&repository).cloned()
+    }
+
     pub(super) fn digests(&self) -> HashSet<Digest> {
         self.files.values().map(|served| served.sha256).collect()
     }
 
-    /// What the tree holds now, whatever the catalog says: after a crash, that is what was published before.
+    /// What the tree holds now, whatever the catalog says: after a crash, that is what was published before. Of `before`, what
+    /// did not change is taken over.
     pub(super) fn of_tree<'r>(
         tree: &Tree,
+        before: &Self,
         roots: impl IntoIterator<Item = (Repository, &'r Roots)>,
         term: impl Fn(Repository, Role) -> Option<Term>,
     ) -> Result<Self, PublishError> {
-        let mut picture = Picture { tree, files: HashMap::new(), manifests: HashMap::new() };
+        let mut picture = Picture { tree, before, files: HashMap::new(), known: Known::default() };
         let mut published = Self::empty();
         for (repository, roots) in roots {
             let latest = roots.latest();
@@ -178,8 +224,10 @@ impl Published {
                     let path = format!("/{}/{name}", metadata::folder(repository));
                     published.current.insert((repository, role), path);
                 }
-                picture.zips(&chain.targets.signed)?;
-                let newest = picture.newest_of(&chain.targets.signed);
+                let targets = picture.named(Digest::of(&chain.targets.bytes), || Some(chain.targets.signed.clone()));
+                let targets = targets.unwrap_or_default();
+                picture.zips(&targets)?;
+                let newest = picture.newest_of(&targets);
                 // On an origin both have the same; a relay may have got one of them later.
                 if newest.as_ref().map(|newest| newest.serial) > published.serial() {
                     published.newest = newest;
@@ -195,7 +243,7 @@ impl Published {
         picture.bundles()?;
         picture.vendor_layout()?;
         picture.dictionaries();
-        published.files = picture.files;
+        (published.files, published.known) = (picture.files, picture.known);
         Ok(published)
     }
 }
@@ -203,15 +251,26 @@ impl Published {
 /// A [`Published`] in the making.
 struct Picture<'a> {
     tree: &'a Tree,
+    before: &'a Published,
     files: HashMap<String, Arc<Served>>,
-    /// By the digest of their bytes.
-    manifests: HashMap<Digest, Manifest>,
+    known: Known,
 }
 
 impl Picture<'_> {
-    /// A small file, read and hashed.
+    /// A small file, read and hashed; or as it was, where it is still the same.
     fn small(&mut self, path: &str, cache: Cache) -> Result<Option<Arc<Served>>, PublishError> {
-        let (Some(metadata), Some(bytes)) = (self.tree.metadata(path)?, self.tree.read(path)?) else { return Ok(None) };
+        let Some(metadata) = self.tree.metadata(path)? else { return Ok(None) };
+        let id = FileId::of(&metadata);
+        if cache == Cache::Immutable {
+            let is_same = self.before.known.small.get(path) == Some(&id);
+            self.known.small.insert(path.to_owned(), id);
+            let url = format!("/{path}");
+            if let Some(served) = self.before.files.get(&url).filter(|_| is_same) {
+                self.files.insert(url, served.clone());
+                return Ok(Some(served.clone()));
+            }
+        }
+        let Some(bytes) = self.tree.read(path)? else { return Ok(None) };
         let served = served(path, Digest::of(&bytes), bytes.len() as u64, cache, &metadata, Body::Memory(bytes.into()));
         Ok(Some(self.add(path, served)))
     }
@@ -231,9 +290,13 @@ impl Picture<'_> {
     }
 
     /// The chain of a repository. Where publishing was cut off after a new root, it is still one of the root before.
-    fn chain(&self, repository: Repository, roots: &Roots) -> Result<Option<Chain>, PublishError> {
+    fn chain(&mut self, repository: Repository, roots: &Roots) -> Result<Option<Chain>, PublishError> {
+        let known = self.before.verified(repository);
         for root in roots.all().iter().rev() {
-            if let Some(chain) = Chain::read(self.tree, repository, &root.signed)? {
+            let root = &root.signed;
+            if let Some(chain) = Chain::read(self.tree, repository, root, known.as_deref())? {
+                let verified = Verified { root: root.clone(), chain: chain.clone() };
+                self.known.verified.insert(repository, Arc::new(verified));
                 return Ok(Some(chain));
             }
         }
@@ -250,17 +313,26 @@ impl Picture<'_> {
         }
         for version in metadata::numbered(&names, Role::Targets) {
             let Some(served) = self.files.get(&format!("/{folder}/{version}.targets.json")) else { continue };
-            let Body::Memory(bytes) = &served.body else { continue };
+            let Body::Memory(bytes) = served.body.clone() else { continue };
             // Damaged ones are no longer named by anything: publishing signs new ones.
-            if let Ok(targets) = serde_json::from_slice::<Signed<Targets>>(&bytes.clone()) {
-                self.targets(repository, &targets.signed)?;
+            let read = || serde_json::from_slice::<Signed<Targets>>(&bytes).ok().map(|targets| targets.signed);
+            if let Some(targets) = self.named(served.sha256, read) {
+                self.targets(repository, &targets)?;
             }
         }
         Ok(())
     }
 
-    fn targets(&mut self, repository: Repository, targets: &Targets) -> Result<(), PublishError> {
-        for (name, digest, length) in named(targets) {
+    /// The targets whose names are ours, which is all of them unless somebody else wrote the file; `digest` is its bytes'.
+    fn named(&mut self, digest: Digest, read: impl FnOnce() -> Option<Targets>) -> Option<Arc<Vec<Named>>> {
+        let known = self.known.targets.get(&digest).or_else(|| self.before.known.targets.get(&digest)).cloned();
+        let targets = known.or_else(|| read().map(|targets| Arc::new(named(&targets).collect())))?;
+        self.known.targets.insert(digest, targets.clone());
+        Some(targets)
+    }
+
+    fn targets(&mut self, repository: Repository, targets: &[Named]) -> Result<(), PublishError> {
+        for &(ref name, digest, length) in targets {
             let path = format!("{}/{}", targets::folder(repository), name.served_as(&digest));
             if self.files.contains_key(&format!("/{path}")) {
                 continue;
@@ -277,27 +349,27 @@ impl Picture<'_> {
                 self.files.remove(&format!("/{path}"));
                 continue;
             };
-            if let Body::Memory(bytes) = &served.body
+            if let Some(manifest) = self.before.known.manifests.get(&digest) {
+                self.known.manifests.insert(digest, manifest.clone());
+            } else if let Body::Memory(bytes) = &served.body
                 && let Ok(manifest) = Manifest::from_json(bytes)
             {
-                self.manifests.insert(digest, manifest);
+                self.known.manifests.insert(digest, Arc::new(manifest));
             }
         }
         Ok(())
     }
 
     /// The release that these targets call stable.
-    fn newest_of(&self, targets: &Targets) -> Option<Manifest> {
+    fn newest_of(&self, targets: &[Named]) -> Option<Manifest> {
         let stable = TargetName::of_channel_stable();
-        let (_, digest, _) = named(targets).find(|(name, _, _)| *name == stable)?;
-        self.manifests.get(&digest).cloned()
+        let (_, digest, _) = targets.iter().find(|(name, _, _)| *name == stable)?;
+        self.known.manifests.get(digest).map(|manifest| Manifest::clone(manifest))
     }
 
     /// The zips of all releases that these targets name.
-    fn zips(&mut self, targets: &Targets) -> Result<(), PublishError> {
-        let targets: HashMap<TargetName, (Digest, u64)> =
-            named(targets).map(|(name, digest, length)| (name, (digest, length))).collect();
-        let mut manifests: Vec<Manifest> = self.manifests.values().cloned().collect();
+    fn zips(&mut self, targets: &[Named]) -> Result<(), PublishError> {
+        let mut manifests: Vec<Arc<Manifest>> = self.known.manifests.values().cloned().collect();
         manifests.sort_by_key(|manifest| std::cmp::Reverse(manifest.serial));
         let mut is_newest = true;
         for manifest in manifests {
@@ -305,7 +377,10 @@ impl Picture<'_> {
             let suffix = format!("-{name}");
             let zip = match &manifest.offline_zip {
                 Some(vendors) => Some((vendors.sha256, vendors.length)),
-                None => targets.iter().find(|(target, _)| target.as_str().ends_with(&suffix)).map(|(_, zip)| *zip),
+                None => {
+                    let zip = targets.iter().find(|(target, _, _)| target.as_str().ends_with(&suffix));
+                    zip.map(|&(_, sha256, length)| (sha256, length))
+                }
             };
             let Some((sha256, length)) = zip else { continue };
             let origin = Some(zips::origin(&manifest));
@@ -345,7 +420,7 @@ impl Picture<'_> {
 
     /// Marks the payloads: each is what its successors can be told by.
     fn dictionaries(&mut self) {
-        let payloads = self.manifests.values().flat_map(|manifest| &manifest.components);
+        let payloads = self.known.manifests.values().flat_map(|manifest| &manifest.components);
         for payload in payloads.flat_map(|released| &released.files).map(|file| &file.payload) {
             let Ok(name) = payload.target_name() else { continue };
             for repository in Repository::ALL {
@@ -361,6 +436,7 @@ impl Picture<'_> {
 
     fn vendor_layout(&mut self) -> Result<(), PublishError> {
         let archives: Vec<(Serial, bundles::release::FileRef)> = self
+            .known
             .manifests
             .values()
             .flat_map(|manifest| manifest.components.iter().map(|released| (manifest.serial, released)))
@@ -377,8 +453,7 @@ impl Picture<'_> {
     }
 }
 
-/// The targets whose names are ours, which is all of them unless somebody else wrote the file.
-fn named(targets: &Targets) -> impl Iterator<Item = (TargetName, Digest, u64)> {
+fn named(targets: &Targets) -> impl Iterator<Item = Named> {
     targets.targets.iter().filter_map(|(name, target)| {
         let name = TargetName::parse(name.raw()).ok()?;
         let digest = <[u8; 32]>::try_from(&*target.hashes.sha256).ok()?;

@@ -202,7 +202,8 @@ impl Inner {
     /// `None` on a relay.
     fn signer(&self, repository: Repository, now: Timestamp) -> Option<Signer<'_>> {
         let (store, tree, keys) = (&self.store, &self.tree, self.keys.as_ref()?);
-        Some(Signer { store, tree, keys, valid_for: self.valid_for, repository, now })
+        let known = self.published.load().verified(repository);
+        Some(Signer { store, tree, keys, valid_for: self.valid_for, repository, now, known })
     }
 
     /// The repositories that there are.
@@ -369,7 +370,7 @@ impl Inner {
     ) -> Result<Arc<Published>, PublishError> {
         let signs = self.keys.is_some();
         let term = |repository, role| signs.then(|| Term::of(repository, role, self.valid_for));
-        let published = Arc::new(Published::of_tree(&self.tree, roots, term)?);
+        let published = Arc::new(Published::of_tree(&self.tree, &self.published.load(), roots, term)?);
         self.published.store(published.clone());
         self.changed.notify_one();
         Ok(published)

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,7 +11,7 @@ use tough::TargetName;
 use tough::schema::{Metafile, Root, Snapshot, Target, Targets, Timestamp as TimestampRole};
 
 use super::keys::Keys;
-use super::metadata::{Chain, TIMESTAMP, folder, numbered};
+use super::metadata::{Chain, TIMESTAMP, Verified, folder, numbered};
 use super::roots::Roots;
 use super::signing::{SPEC_VERSION, SignedRole};
 use super::terms::Term;
@@ -34,6 +35,8 @@ pub(super) struct Signer<'a> {
     pub(super) valid_for: Duration,
     pub(super) repository: Repository,
     pub(super) now: Timestamp,
+    /// What was served before.
+    pub(super) known: Option<Arc<Verified>>,
 }
 
 impl Signer<'_> {
@@ -52,7 +55,7 @@ impl Signer<'_> {
         root: &Root,
         wanted: Option<HashMap<TargetName, Target>>,
     ) -> Result<Option<(Chain, bool)>, PublishError> {
-        let current = Chain::read(self.tree, self.repository, root)?;
+        let current = Chain::read(self.tree, self.repository, root, self.known.as_deref())?;
         let Some(wanted) = wanted.or_else(|| current.as_ref().map(|chain| chain.targets.signed.targets.clone())) else {
             return Ok(None);
         };
@@ -73,7 +76,7 @@ impl Signer<'_> {
         let versions = self.reserve(targets.is_none(), snapshot.is_none())?;
         let targets = match targets {
             Some(targets) => targets.clone(),
-            None => self.targets(versions.targets, wanted)?,
+            None => Arc::new(self.targets(versions.targets, wanted)?),
         };
         let snapshot = match snapshot {
             Some(snapshot) => snapshot.clone(),
