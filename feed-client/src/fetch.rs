@@ -16,7 +16,7 @@ use crate::proxy::Proxy;
 use crate::refusals::Refusals;
 
 pub(crate) use ask::Watched;
-pub use ask::{Ask, Coding, Codings, Dictionary, Incoming, Received};
+pub use ask::{Ask, Coding, Codings, Dictionary, Incoming, Received, Small};
 use ask::{Meter, content_range, drain};
 pub use error::FetchError;
 use error::boxed;
@@ -171,8 +171,8 @@ impl Http {
     /// As [`Http::ask`].
     pub async fn open<'a>(&self, url: &Url, limit: u64, codings: Codings<'a>) -> Result<Incoming<'a>, FetchError> {
         let answered = self.ask(url, &Ask::packed(limit, codings)).await?;
-        // A 304 that nobody asked for was refused already.
-        answered.ok_or_else(|| FetchError::Status { url: boxed(url), status: StatusCode::NOT_MODIFIED, wait: None })
+        // One that nobody asked for was refused already.
+        answered.ok_or_else(|| FetchError::unasked_304(url))
     }
 
     /// A whole small answer, at most `limit` bytes.
@@ -183,32 +183,41 @@ impl Http {
         self.open(url, limit, Codings::Identity).await?.bytes().await
     }
 
-    /// A whole small answer, however it comes. Where what came packed is of no use, it is asked for as it is.
+    /// A whole small answer, however it comes. Where what came packed is of no use, it is asked for as it is. `None` where it is
+    /// the tagged one.
     ///
     /// # Errors
     /// Everything but a complete answer.
-    pub async fn get_packed(
-        &self,
-        url: &Url,
-        limit: u64,
-        dictionary: Option<&Dictionary>,
-    ) -> Result<(Vec<u8>, Coding), FetchError> {
+    pub async fn get_packed(&self, url: &Url, ask: &Ask<'_>) -> Result<Option<Small>, FetchError> {
         let packed = async {
-            let incoming = self.open(url, limit, Codings::all(dictionary)).await?;
+            let Some(incoming) = self.ask(url, ask).await? else { return Ok(Ok(None)) };
             let coding = incoming.coding;
-            match incoming.bytes().await {
+            match incoming.small().await {
                 Err(error) if coding != Coding::Identity && error.blames_packing() => Ok(Err(error)),
-                bytes => Ok(Ok((bytes?, coding))),
+                small => Ok(Ok(Some(small?))),
             }
         };
         let error = match packed.await {
             Ok(Ok(answered)) => return Ok(answered),
             Ok(Err(error)) => error,
-            Err(error @ (FetchError::Status { .. } | FetchError::Coding { .. })) if error.blames_packing() => error,
+            Err(error @ (FetchError::Status { .. } | FetchError::Coding { .. }))
+                if error.blames_packing() && !matches!(ask.codings, Codings::Identity) =>
+            {
+                error
+            }
             Err(error) => return Err(error),
         };
         self.fall_back(url.path(), &error);
-        Ok((self.get_small(url, limit).await?, Coding::Identity))
+        self.open(url, ask.limit, Codings::Identity).await?.small().await.map(Some)
+    }
+
+    /// The same for whoever does not say what is here.
+    ///
+    /// # Errors
+    /// Everything but a complete answer.
+    pub async fn get_whole(&self, url: &Url, ask: &Ask<'_>) -> Result<Small, FetchError> {
+        let answered = self.get_packed(url, &Ask { unless: None, ..*ask }).await?;
+        answered.ok_or_else(|| FetchError::unasked_304(url))
     }
 
     /// Says and counts that something packed was of no use, so that it is asked for as it is.

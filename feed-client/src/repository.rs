@@ -19,7 +19,7 @@ pub use error::RepositoryError;
 pub use store::Store;
 
 use crate::crash;
-use crate::fetch::{Ask, Coding, Dictionary, FetchError, Http};
+use crate::fetch::{Ask, Coding, Codings, Dictionary, FetchError, Http, Small};
 use transport::Transport;
 
 /// The server's two repositories over the same targets, each with root keys of its own.
@@ -91,22 +91,20 @@ pub fn below(base: &Url, path: &str) -> Url {
 }
 
 /// A timestamp as a server answered with it, not verified yet.
+///
+/// It comes compressed, where the server has it so, and never told by the one that is here: naming that would lengthen the
+/// request of every poll by more than it shortens the few answers that are not 304.
 #[derive(Debug, Clone)]
-pub struct TimestampAnswer {
-    bytes: Vec<u8>,
-    etag: Option<String>,
-}
+pub struct TimestampAnswer(Small);
 
 impl TimestampAnswer {
-    /// Asks whether the server's timestamp is still the one with this tag: `None` if so.
+    /// Asks for the server's timestamp: `None` where it is still the one with this tag.
     ///
     /// # Errors
     /// It cannot be asked.
     pub async fn unless(http: &Http, location: &Location, etag: &str) -> Result<Option<Self>, FetchError> {
-        let ask = Ask { unless: Some(etag), ..Ask::whole(signed::MAX_TIMESTAMP_BYTES) };
-        let Some(incoming) = http.ask(&location.timestamp(), &ask).await? else { return Ok(None) };
-        let etag = incoming.etag();
-        Ok(Some(Self { bytes: incoming.bytes().await?, etag }))
+        let ask = Ask { unless: Some(etag), ..Ask::packed(signed::MAX_TIMESTAMP_BYTES, Codings::Zstd) };
+        Ok(http.get_packed(&location.timestamp(), &ask).await?.map(Self))
     }
 }
 
@@ -215,7 +213,8 @@ impl Repository {
             return Ok(self.verified.manifest(&name, here.bytes().to_vec())?);
         }
         let url = self.location.target(target);
-        let (mut bytes, coding) = self.http.get_packed(&url, target.length(), here.as_ref()).await?;
+        let ask = Ask::packed(target.length(), Codings::all(here.as_ref()));
+        let Small { mut bytes, coding, .. } = self.http.get_whole(&url, &ask).await?;
         if coding != Coding::Identity && Digest::of(&bytes) != target.sha256() {
             self.http.fall_back(name.as_str(), &RepositoryError::OtherBytes { name: name.clone() });
             bytes = self.http.get_small(&url, target.length()).await?;

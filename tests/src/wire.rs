@@ -1,5 +1,7 @@
 //! What goes over a line: a wire-tap between a headend and its server, and the HTTP/1.1 exchanges that it saw.
 
+pub mod meddler;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,6 +44,14 @@ pub struct Exchange {
     pub head_bytes: usize,
     /// Bytes of the answer's body as it went over the line.
     pub body_bytes: usize,
+}
+
+impl Exchange {
+    /// All bytes of the answer.
+    #[must_use]
+    pub fn answer_bytes(&self) -> u64 {
+        (self.head_bytes + self.body_bytes) as u64
+    }
 }
 
 impl WireTap {

@@ -128,6 +128,17 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// A small answer, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Small {
+    /// The content.
+    pub bytes: Vec<u8>,
+    /// How it came.
+    pub coding: Coding,
+    /// Its tag, if it has a usable one: of the content in this form.
+    pub etag: Option<String>,
+}
+
 /// An answer with content, of which nothing was read yet.
 #[derive(Debug)]
 pub struct Incoming<'d> {
@@ -194,6 +205,15 @@ impl Incoming<'_> {
         let mut bytes = Vec::new();
         self.read(&mut bytes).await?;
         Ok(bytes)
+    }
+
+    /// The same, with what is to be known of the answer.
+    ///
+    /// # Errors
+    /// As [`Incoming::read`].
+    pub async fn small(self) -> Result<Small, FetchError> {
+        let (coding, etag) = (self.coding, self.etag());
+        Ok(Small { bytes: self.bytes().await?, coding, etag })
     }
 
     async fn pieces(

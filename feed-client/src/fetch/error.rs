@@ -267,6 +267,10 @@ impl FetchError {
         matches!(self, Self::Truncated { .. } | Self::NoHttp { .. } | Self::Timeout { .. } | Self::TooSlow { .. })
     }
 
+    pub(super) fn unasked_304(url: &Url) -> Self {
+        Self::Status { url: boxed(url), status: StatusCode::NOT_MODIFIED, wait: None }
+    }
+
     pub(crate) fn proxy_held(refusal: Refusal) -> Self {
         Self::ProxyHeld { proxy: refusal.proxy.into(), since: refusal.at, had_credentials: refusal.had_credentials }
     }

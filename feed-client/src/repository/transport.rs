@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bundles::Digest;
 use sigstore_tuf::{Metadata, MetadataStore as _, Timestamp};
+use url::Url;
 
 use super::{Location, Store, TimestampAnswer};
-use crate::fetch::{Coding, Codings, Dictionary, FetchError, Http};
+use crate::fetch::{Ask, Coding, Codings, Dictionary, FetchError, Http, Small};
 
 /// Fetches metadata over HTTP.
 pub(super) struct Transport {
@@ -92,33 +93,30 @@ impl Transport {
         }
     }
 
-    /// As it is, always: signatures and digests do not pack, and its tag is then the one that every server has for it.
     async fn timestamp(&self, max_length: u64) -> Result<Vec<u8>, FetchError> {
         let first = self.seen.facts().first.take();
-        let answer = match first.filter(|answer| answer.bytes.len() as u64 <= max_length) {
-            Some(answer) => answer,
-            None => {
-                let incoming = self.http.open(&self.location.timestamp(), max_length, Codings::Identity).await?;
-                let etag = incoming.etag();
-                TimestampAnswer { bytes: incoming.bytes().await?, etag }
-            }
+        let answer = match first.filter(|answer| answer.0.bytes.len() as u64 <= max_length) {
+            Some(answer) => answer.0,
+            None => self.whole(&self.location.timestamp(), max_length, Codings::Zstd).await?,
         };
         let mut seen = self.seen.facts();
         seen.version = Metadata::<Timestamp>::from_slice(&answer.bytes).ok().map(|it| it.signed().version);
         seen.timestamp = Some((Digest::of(&answer.bytes), answer.etag));
+        seen.was_packed |= answer.coding != Coding::Identity;
         Ok(answer.bytes)
     }
 
     /// `7.snapshot.json` is told by the `snapshot.json` that is held.
     async fn packed(&self, name: &str, max_length: u64) -> Result<Vec<u8>, FetchError> {
-        let url = self.location.metadata(name);
-        if !self.may_be_packed {
-            return self.http.get_small(&url, max_length).await;
-        }
         let held = name.split_once('.').and_then(|(_, role)| self.store.load(role).ok()?).map(Dictionary::new);
-        let (bytes, coding) = self.http.get_packed(&url, max_length, held.as_ref()).await?;
-        self.seen.facts().was_packed |= coding != Coding::Identity;
-        Ok(bytes)
+        let answer = self.whole(&self.location.metadata(name), max_length, Codings::all(held.as_ref())).await?;
+        self.seen.facts().was_packed |= answer.coding != Coding::Identity;
+        Ok(answer.bytes)
+    }
+
+    async fn whole(&self, url: &Url, max_length: u64, codings: Codings<'_>) -> Result<Small, FetchError> {
+        let codings = if self.may_be_packed { codings } else { Codings::Identity };
+        self.http.get_whole(url, &Ask::packed(max_length, codings)).await
     }
 }
 

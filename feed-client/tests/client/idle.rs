@@ -38,6 +38,24 @@ fn it_is_one_request_and_the_report_on_the_same_connection() {
 }
 
 #[test]
+fn it_is_one_request_too_where_the_timestamp_came_packed() {
+    let mut world = World::enrolled();
+    world.server.pack();
+    world.ok(&["update"]);
+    // Once from the refresh's own request, and once from a first one that was answered with another timestamp.
+    for _ in 0..2 {
+        world.server.take_requests();
+        assert_eq!(world.ok(&["update"])["result"], "unchanged");
+        let requests = world.server.take_requests();
+        assert_eq!(paths(&requests), ["timestamp.json", "report"]);
+        let asked = (requests[0].header("if-none-match").unwrap(), requests[0].header("available-dictionary"));
+        assert!(asked.0.ends_with("-zstd\"") && asked.1.is_none(), "{asked:?}");
+        world.origin.publish(&world.server);
+        assert_eq!(world.ok(&["update"])["result"], "unchanged");
+    }
+}
+
+#[test]
 fn anything_else_than_a_304_is_a_full_refresh_that_asks_for_nothing_twice() {
     let mut world = followed();
     // The same release, signed anew.

@@ -85,7 +85,7 @@ fn what_changed_comes_told_by_what_is_here_and_nothing_else_comes() {
         ("snapshot.json", "dcz, zstd"),
         ("targets.json", "dcz, zstd"),
         ("stable.json", "dcz, zstd"),
-        ("timestamp.json", "identity"),
+        ("timestamp.json", "zstd"),
     ] {
         let asked = requests.iter().find(|request| request.path.ends_with(part)).unwrap();
         assert_eq!(asked.header("accept-encoding"), Some(coding), "{part}");
@@ -204,6 +204,31 @@ fn metadata_that_comes_packed_and_damaged_is_asked_for_as_it_is() {
             assert!(stderr(&output).contains("came packed and was refused"), "{part}: {}", stderr(&output));
             assert_eq!(world.current(), Some(2));
             world.server.mend();
+        }
+    }
+    // The timestamp, as the first answer of a poll and as one that a refresh asked for.
+    for refreshed in [true, false] {
+        let world = next_published();
+        let timestamp = world.server.files()["/repo/metadata/timestamp.json"].clone();
+        let mut other = timestamp.clone();
+        let at = other.len() / 2;
+        other[at] ^= 1;
+        let template = world.path("template");
+        copy_tree(&world.path("data"), &template);
+        for bytes in
+            [b"no frame".to_vec(), increment::zstd(&other).unwrap(), increment::zstd(&[b' '; 1 << 20]).unwrap()]
+        {
+            copy_tree(&template, &world.path("data"));
+            if !refreshed {
+                fs::remove_file(world.data("tuf/repo/timestamp.json")).unwrap();
+            }
+            world.server.break_at("timestamp.json", Fault::Packed("zstd", bytes));
+            let output = world.command().arg("update").output().unwrap();
+            assert!(output.status.success(), "{}", stderr(&output));
+            assert!(stderr(&output).contains("came packed and was refused"), "{}", stderr(&output));
+            assert_eq!(world.current(), Some(2));
+            world.server.mend();
+            assert_eq!(world.ok(&["update"])["result"], "unchanged");
         }
     }
     let world = next_published();

@@ -424,11 +424,11 @@ impl Picture<'_> {
         for payload in payloads.flat_map(|released| &released.files).map(|file| &file.payload) {
             let Ok(name) = payload.target_name() else { continue };
             for repository in Repository::ALL {
-                let folder = targets::folder(repository);
-                if let Some(served) = self.files.get_mut(&format!("/{folder}/{}", name.served_as(&payload.sha256)))
+                let path = format!("/{}/{}", targets::folder(repository), name.served_as(&payload.sha256));
+                if let Some(served) = self.files.get_mut(&path)
                     && served.dictionary_for.is_none()
                 {
-                    Arc::make_mut(served).dictionary_for = Some(dictionary_for(&folder, &payload.name).into());
+                    Arc::make_mut(served).dictionary_for = Some(dictionary_for(&payload.name).into());
                 }
             }
         }
@@ -461,10 +461,11 @@ fn named(targets: &Targets) -> impl Iterator<Item = Named> {
     })
 }
 
-/// A string of a structured field (RFC 8941) that is a URL pattern: the files in this folder whose names differ from this one
-/// in numbers alone, since that is where vendors put versions.
-fn dictionary_for(folder: &str, name: &FileName) -> String {
-    let mut pattern = format!("\"/{folder}/*-");
+/// A string of a structured field (RFC 8941) that is a URL pattern: the files beside this one whose names differ from it in
+/// numbers alone, since that is where vendors put versions. Relative, since a proxy in front may serve all of it below a
+/// prefix that nobody here knows.
+fn dictionary_for(name: &FileName) -> String {
+    let mut pattern = "\"*-".to_owned();
     for byte in name.as_str().chars() {
         match byte {
             '0'..='9' if pattern.ends_with('*') => {}

@@ -325,13 +325,21 @@ impl World {
     /// # Errors
     /// A command fails.
     pub async fn enroll(&self, number: usize) -> Result<()> {
+        self.enroll_by(number, &self.server_url()?).await
+    }
+
+    /// The same by another way to the server, such as a proxy in front of it.
+    ///
+    /// # Errors
+    /// A command fails.
+    pub async fn enroll_by(&self, number: usize, server: &Url) -> Result<()> {
         let headend = self.headend(number);
         self.add_headend(headend).await?;
         let root = self.export_root(&headend.root_file()).await?;
         if let Some(ca) = self.server_ca() {
             headend.configure(&format!("[server]\ntrust_anchors = [{ca:?}]\n"))?;
         }
-        headend.enroll(&self.server_url()?, &root).await?;
+        headend.enroll(server, &root).await?;
         Ok(())
     }
 

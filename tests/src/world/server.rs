@@ -346,7 +346,10 @@ impl World {
     }
 
     /// A client without a proxy and without patience, which trusts the world's own server alone.
-    pub(super) fn http(&self) -> Result<Client> {
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn http(&self) -> Result<Client> {
         // Where it speaks plain HTTP, nobody that is trusted is asked.
         let anchor = if self.server_ca().is_some() { SERVER_CA } else { certs::DEFAULT_ANCHOR };
         let anchors = certs::Anchors::load(&[anchor.to_owned()], self.directory())?;
