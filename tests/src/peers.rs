@@ -1,7 +1,8 @@
 //! The independent programs: those that read what we serve (python-tuf, Java, [zip readers](zips), a [virus
-//! scanner](clamscan), promtool, curl), and those that stand between us and upstream or in its place ([`squid`],
+//! scanner](clamscan), a [browser](chromium), promtool, curl), and those that stand between us and upstream or in its place ([`squid`],
 //! [`tinyproxy`], [`nginx`], [`s_server`]). One that is missing is a failure, never a skip: `tests/run` installs them all.
 
+pub mod chromium;
 pub mod clamscan;
 mod daemon;
 pub mod nginx;
@@ -19,6 +20,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use url::Url;
 
+pub use chromium::Chromium;
 pub use clamscan::Clamscan;
 pub use daemon::Access;
 pub use nginx::Nginx;
