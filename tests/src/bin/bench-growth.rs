@@ -26,13 +26,8 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match measure(&Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    // There is no bar to keep to.
+    tests::bench::exit(measure(&Arguments::parse()).await.map(|()| true), false)
 }
 
 async fn measure(arguments: &Arguments) -> Result<()> {

@@ -32,15 +32,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match measure(&arguments).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) if arguments.strict => ExitCode::FAILURE,
-        Ok(false) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    tests::bench::exit(measure(&arguments).await, arguments.strict)
 }
 
 /// A time, and the most memory that was held at once, where it is ours to look at.

@@ -43,15 +43,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match measure(&arguments).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) if arguments.strict => ExitCode::FAILURE,
-        Ok(false) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    tests::bench::exit(measure(&arguments).await, arguments.strict)
 }
 
 /// What is asked for.

@@ -35,15 +35,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match measure(&arguments) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) if arguments.strict => ExitCode::FAILURE,
-        Ok(false) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    tests::bench::exit(measure(&arguments), arguments.strict)
 }
 
 fn measure(arguments: &Arguments) -> Result<bool> {
