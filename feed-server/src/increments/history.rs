@@ -7,15 +7,18 @@ use bundles::Digest;
 use crate::publish::{Published, Repository, Role, Served};
 use crate::store::MetadataHistory;
 
-/// Versions of each that are kept. An origin makes one with each release and every six hours: a headend that was away over
-/// a weekend still holds one of them.
-const KEPT: usize = 12;
+/// Versions that come with a release: an origin publishes one as soon as it can, and once more with its zip.
+pub(super) const WITH_A_RELEASE: usize = 2;
 
-/// Timestamp, snapshot and targets of each repository that is served, by the name under which they have a history.
+/// Versions of each that are kept: for holders of the metadata of twelve earlier releases.
+const KEPT: usize = 12 * WITH_A_RELEASE;
+
+/// Snapshot and targets of each repository that is served, by the name under which they have a history. Not the timestamp, which
+/// changes most often: nobody names the one that he holds.
 pub(super) fn current(published: &Published) -> Vec<(String, Arc<Served>)> {
     let mut current = Vec::new();
     for repository in Repository::ALL {
-        for role in [Role::Timestamp, Role::Snapshot, Role::Targets] {
+        for role in [Role::Snapshot, Role::Targets] {
             let served = published.metadata(repository, role);
             current.extend(served.map(|served| (format!("{}/{role}.json", repository.folder()), served.clone())));
         }

@@ -43,7 +43,8 @@ pub fn plan(
     }
     for (name, newest) in history::current(published) {
         let earlier = history.get(&name).into_iter().flatten();
-        for base in earlier.filter(|base| **base != newest.sha256).take(settings.from_last) {
+        let reach = settings.from_last.saturating_mul(history::WITH_A_RELEASE);
+        for base in earlier.filter(|base| **base != newest.sha256).take(reach) {
             planning.wants(newest.sha256, Coding::Dcz { base: *base });
         }
     }

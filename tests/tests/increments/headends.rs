@@ -287,6 +287,30 @@ async fn a_poll_after_a_timestamp_that_came_packed_is_one_request() -> Result<()
 }
 
 #[tokio::test]
+async fn twelve_releases_behind_everything_that_is_new_comes_by_increments() -> Result<()> {
+    let world = World::builder().headends(1).build().await?;
+    let tap = WireTap::before(&world.server_url()?).await?;
+    world.sync().await?.success()?;
+    world.released(1).await?;
+    world.enroll_by(0, &tap.url()?).await?;
+    world.headend(0).client(["update"]).await?.success()?;
+    for serial in 2..=13 {
+        world.upstream().publish_next()?;
+        world.sync().await?.success()?;
+        world.released(serial).await?;
+    }
+    prepared(&world).await?;
+    tap.take()?;
+    world.headend(0).client(["update"]).await?.success()?;
+    runs(&world, 0, 13)?;
+    let answers = tap.take()?;
+    let fetched = answers.iter().filter(|it| it.status == 200 && !it.path.ends_with("timestamp.json"));
+    let fetched: Vec<_> = fetched.map(|it| (it.path.as_str(), it.encoding.as_str())).collect();
+    ensure!(fetched.len() > 5 && fetched.iter().all(|(_, encoding)| *encoding == "dcz"), "{fetched:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_proxy_that_takes_a_prefix_away_passes_increments() -> Result<()> {
     let world = World::builder().headends(1).build().await?;
     let server = world.server_url()?;

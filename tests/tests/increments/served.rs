@@ -45,23 +45,27 @@ async fn an_update_fetches_what_changed() -> Result<()> {
         );
         ensure!(open(base, &answer, signed.body.len())? == signed.body, "{now}");
         ensure!(answer.etag()? != signed.etag()?, "{now}");
-        if then != now || now.ends_with("timestamp.json") {
+        if now.ends_with("timestamp.json") {
+            // Nobody names the one that he holds.
+            ensure!(answer.coding() == "zstd", "{}", answer.head);
+            wire += answer.wire();
+        } else if then != now {
             ensure!(answer.coding() == "dcz", "{now} changed: {}", answer.head);
             ensure!(zstd_patch(scratch.path(), base, &answer.body)? == signed.body, "{now}");
             increments += 1;
             wire += answer.wire();
         }
     }
-    ensure!(increments > 4, "{increments}");
+    ensure!(increments > 3, "{increments}");
     let root = get(&world, "/repo/metadata/2.root.json", &[])?;
     println!("root: head {}, body {}\n{}", root.head.len(), root.body.len(), root.head);
-    println!("on the wire: {} in {} answers", wire + root.wire(), increments + 1);
+    println!("on the wire: {} in {} answers", wire + root.wire(), increments + 2);
     ensure!(root.status() == 404 && root.wire() < 300, "{}", root.head);
 
     let metrics = world.metrics().await?;
     for encoding in ["identity", "dcz", "zstd", "gzip"] {
         let sent = metrics.value("posture_feed_sent_bytes_total", &[("encoding", encoding)]);
-        ensure!(sent.is_some_and(|sent| (sent > 0.0) == (encoding != "zstd")), "{encoding}: {sent:?}");
+        ensure!(sent.is_some_and(|sent| sent > 0.0), "{encoding}: {sent:?}");
     }
     Ok(())
 }
