@@ -21,9 +21,11 @@ mod facts;
 mod failure;
 #[cfg(feature = "lab")]
 pub mod lab;
+mod seen;
 mod verifier;
 
 pub use anchors::{Anchor, AnchorError, Anchors, DEFAULT_ANCHOR, MAX_PEM_BYTES};
 pub use facts::{CertificateFacts, FactsError};
 pub use failure::{Misuse, RootSeen, TlsFailure, failure_in, failure_of};
+pub use seen::CertificateSeen;
 pub use verifier::{PinnedVerifier, PresentedChain, VerifierError, client_config, provider, verify_chain};

@@ -18,7 +18,7 @@ use bundles::{Reason, Reasoned as _};
 use url::Url;
 
 pub use bundles::diagnosis::Mark;
-pub use chain::{CertificateSeen, ChainFacts};
+pub use chain::ChainFacts;
 pub use disk::DirectoryFacts;
 pub use line::{Check, Line};
 pub use report::{ClockFacts, Program, Report, RepositoryFacts, ServerFacts};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use certs::lab::{Chain, Keys, Versions};
 use certs::{
-    AnchorError, Anchors, CertificateFacts, DEFAULT_ANCHOR, PinnedVerifier, TlsFailure, client_config, failure_of,
-    verify_chain,
+    AnchorError, Anchors, CertificateFacts, DEFAULT_ANCHOR, PinnedVerifier, PresentedChain, TlsFailure, client_config,
+    failure_of, verify_chain,
 };
 use proptest::prelude::*;
 use rustls::{ClientConnection, ServerConnection};
@@ -189,6 +189,27 @@ fn a_handshake_records_what_was_presented_whatever_comes_of_it() {
     assert_eq!(presented.outcome, Err(failure_of(&refused)));
     assert_eq!(presented.facts()[0].as_ref().unwrap().sans[0], "www.cisco.com");
     assert_eq!(wary.all_presented().len(), 1);
+}
+
+#[test]
+fn what_was_presented_is_shown_place_by_place_readable_or_not() {
+    let mut certificates = chain().presented();
+    certificates.insert(1, b"no certificate".to_vec().into());
+    let presented = PresentedChain { certificates, outcome: Ok(()), at: noon() };
+    let seen = presented.seen();
+    assert_eq!(seen.iter().map(|seen| seen.position).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    let leaf = CertificateFacts::from_der(&chain().leaf.der).unwrap();
+    let lines = [
+        format!("0  subject  {}", leaf.subject),
+        format!("   issuer   {}", leaf.issuer),
+        format!("   serial   {}", leaf.serial),
+        format!("   valid    {} to {}", leaf.not_before, leaf.not_after),
+        format!("   SHA-256  {}", leaf.sha256),
+    ];
+    assert_eq!(seen[0].to_lines(), lines);
+    let unreadable = seen[1].to_lines();
+    assert!(unreadable.len() == 1 && unreadable[0].starts_with("1  cannot be read: these bytes"), "{unreadable:?}");
+    assert_eq!(seen[2].facts.as_ref().unwrap().subject, leaf.issuer);
 }
 
 #[test]

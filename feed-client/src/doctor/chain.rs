@@ -1,8 +1,6 @@
 //! The chain that the server presented, also where it was refused.
 
-use bundles::Reason;
-use bundles::report::Failure;
-use certs::{CertificateFacts, PresentedChain};
+use certs::{CertificateSeen, PresentedChain};
 use serde::Serialize;
 
 /// A chain as presented.
@@ -19,36 +17,15 @@ pub struct ChainFacts {
     pub certificates: Vec<CertificateSeen>,
 }
 
-/// A certificate at its place.
-#[derive(Debug, Clone, Serialize)]
-pub struct CertificateSeen {
-    /// From 0.
-    pub position: usize,
-    /// What it says.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub facts: Option<CertificateFacts>,
-    /// Why it cannot be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unreadable: Option<String>,
-}
-
 impl ChainFacts {
     /// Of what a host presented.
     #[must_use]
     pub fn of(host: &str, chain: &PresentedChain) -> Self {
-        let seen = |(position, facts)| match facts {
-            Ok(facts) => CertificateSeen { position, facts: Some(facts), unreadable: None },
-            Err(error) => {
-                // A failure's message gives no orders to terminals.
-                let failure = Failure::new(Reason::TlsUntrusted, format!("{error}"));
-                CertificateSeen { position, facts: None, unreadable: Some(failure.message) }
-            }
-        };
         Self {
             host: host.to_owned(),
             is_trusted: chain.outcome.is_ok(),
             refused: chain.outcome.as_ref().err().map(ToString::to_string),
-            certificates: chain.facts().into_iter().enumerate().map(seen).collect(),
+            certificates: chain.seen(),
         }
     }
 
@@ -70,23 +47,5 @@ impl ChainFacts {
     #[must_use]
     pub fn to_lines(&self) -> Vec<String> {
         self.certificates.iter().flat_map(CertificateSeen::to_lines).collect()
-    }
-}
-
-impl CertificateSeen {
-    fn to_lines(&self) -> Vec<String> {
-        let position = self.position;
-        match (&self.facts, &self.unreadable) {
-            (Some(facts), _) => vec![
-                format!("{position}  subject  {}", facts.subject),
-                format!("   issuer   {}", facts.issuer),
-                format!("   serial   {}", facts.serial),
-                format!("   valid    {} to {}", facts.not_before, facts.not_after),
-                format!("   SHA-256  {}", facts.sha256),
-            ],
-            (None, unreadable) => {
-                vec![format!("{position}  cannot be read: {}", unreadable.as_deref().unwrap_or_default())]
-            }
-        }
     }
 }
