@@ -208,6 +208,32 @@ impl<S: Step> Verdict<S> {
     }
 }
 
+/// Which program looked, and on what machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Program {
+    /// `feed-server` or `feed-client`.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// What it calls itself to those it asks.
+    pub user_agent: &'static str,
+    /// The operating system, as Rust names it.
+    pub system: &'static str,
+    /// The machine, as Rust names it.
+    pub architecture: &'static str,
+    /// The kernel's release.
+    pub kernel: String,
+}
+
+impl Program {
+    /// The program that asks, on the machine that it was built for and runs on, with this kernel.
+    #[must_use]
+    pub fn new(name: &'static str, version: &'static str, user_agent: &'static str, kernel: impl Into<String>) -> Self {
+        let (system, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
+        Self { name, version, user_agent, system, architecture, kernel: kernel.into() }
+    }
+}
+
 /// The part of a sentence's words from which on a message that has them says the same.
 const SAID: (usize, usize) = (3, 5);
 

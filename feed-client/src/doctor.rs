@@ -21,7 +21,7 @@ pub use bundles::diagnosis::Mark;
 pub use chain::ChainFacts;
 pub use disk::DirectoryFacts;
 pub use line::{Check, Line};
-pub use report::{ClockFacts, Program, Report, RepositoryFacts, ServerFacts};
+pub use report::{ClockFacts, Report, RepositoryFacts, ServerFacts};
 
 use crate::clock::Edge;
 use crate::fetch::FetchError;

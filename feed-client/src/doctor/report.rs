@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bundles::Serial;
-use bundles::diagnosis::Verdict;
+use bundles::diagnosis::{Program, Verdict};
 use bundles::signed::RoleFacts;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,23 +12,6 @@ use url::Url;
 use super::{ChainFacts, Check, DirectoryFacts};
 use crate::config::HeadendId;
 use crate::fetch::USER_AGENT;
-
-/// Which program looked, and on what.
-#[derive(Debug, Clone, Serialize)]
-pub struct Program {
-    /// `feed-client`.
-    pub name: &'static str,
-    /// Its version.
-    pub version: &'static str,
-    /// What it calls itself to servers.
-    pub user_agent: &'static str,
-    /// The operating system, as Rust names it.
-    pub system: &'static str,
-    /// The machine, as Rust names it.
-    pub architecture: &'static str,
-    /// The kernel's release.
-    pub kernel: String,
-}
 
 /// Which server, and how.
 #[derive(Debug, Clone, Serialize)]
@@ -87,14 +70,8 @@ pub struct Report {
 
 impl Report {
     pub(super) fn new(at: Timestamp) -> Self {
-        let program = Program {
-            name: "feed-client",
-            version: env!("CARGO_PKG_VERSION"),
-            user_agent: USER_AGENT,
-            system: std::env::consts::OS,
-            architecture: std::env::consts::ARCH,
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-        };
+        let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+        let program = Program::new("feed-client", env!("CARGO_PKG_VERSION"), USER_AGENT, kernel);
         Self {
             program,
             at,

@@ -99,6 +99,9 @@ fn where_all_is_well_every_step_says_what_it_saw() {
             assert!(text.contains(certificate[fact].as_str().unwrap()), "{fact} {text}");
         }
     }
+    let program = &report["program"];
+    assert_eq!((&program["name"], &program["version"]), (&"feed-client".into(), &env!("CARGO_PKG_VERSION").into()));
+    assert!(program["kernel"].as_str().is_some_and(|kernel| !kernel.is_empty()), "{program}");
     assert_eq!(report["repository"]["serial"], 1);
     let roles = report["repository"]["roles"].as_array().unwrap();
     assert_eq!(

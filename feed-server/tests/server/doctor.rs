@@ -32,7 +32,11 @@ fn the_report_has_what_a_support_ticket_needs() {
     let expected = "advice archives at chains clock disk exit_code failed_step failure fallbacks index offline_zip_bytes \
                     program result server settings steps";
     assert_eq!(keys.join(" "), expected);
-    assert_eq!(report["program"]["version"], env!("CARGO_PKG_VERSION"));
+    let program = &report["program"];
+    let told: Vec<&str> = program.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(told.join(" "), "architecture kernel name system user_agent version");
+    assert_eq!((&program["name"], &program["version"]), (&"feed-server".into(), &env!("CARGO_PKG_VERSION").into()));
+    assert!(program["kernel"].as_str().is_some_and(|kernel| !kernel.is_empty()), "{program}");
     let settings: Vec<&str> = report["settings"].as_object().unwrap().keys().map(String::as_str).collect();
     let expected = "allowed_hosts data_directory every_seconds file proxy role sources trust_anchors upstream";
     assert_eq!(settings.join(" "), expected);

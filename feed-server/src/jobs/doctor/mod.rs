@@ -25,7 +25,7 @@ use crate::upstream::{Environment, Setup, Vendor, trusted_root};
 pub use disk::{Disk, DiskFacts, Need};
 pub use feed::{ArchivesFacts, Fallback, IndexFacts};
 pub use following::{MetadataFacts, ReleaseFacts};
-pub use report::{Program, Report};
+pub use report::Report;
 pub use server::{Pause, Server, ServerFacts};
 pub(super) use settings::AnchorFacts;
 pub use settings::Settings;

@@ -1,6 +1,6 @@
 //! What the doctor found, whole: what goes into a support ticket.
 
-use bundles::diagnosis::Verdict;
+use bundles::diagnosis::{Program, Verdict};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -9,23 +9,6 @@ use super::following::{MetadataFacts, ReleaseFacts};
 use super::{ClockFacts, DiskFacts, ServerFacts, Settings, USER_AGENT};
 use crate::upstream::doctor::Check;
 use crate::upstream::doctor::chains::ChainFacts;
-
-/// Which program looked, and on what.
-#[derive(Debug, Clone, Serialize)]
-pub struct Program {
-    /// `feed-server`.
-    pub name: &'static str,
-    /// Its version.
-    pub version: &'static str,
-    /// What it calls itself to upstream.
-    pub user_agent: &'static str,
-    /// The operating system, as Rust names it.
-    pub system: &'static str,
-    /// The machine, as Rust names it.
-    pub architecture: &'static str,
-    /// The kernel's release.
-    pub kernel: String,
-}
 
 /// Everything that was found. It holds no secret: no password is ever read into it.
 #[derive(Debug, Clone, Serialize)]
@@ -65,14 +48,8 @@ pub struct Report {
 
 impl Report {
     pub(super) fn new(at: Timestamp, settings: Settings) -> Self {
-        let program = Program {
-            name: "feed-server",
-            version: crate::VERSION,
-            user_agent: USER_AGENT,
-            system: std::env::consts::OS,
-            architecture: std::env::consts::ARCH,
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-        };
+        let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+        let program = Program::new("feed-server", crate::VERSION, USER_AGENT, kernel);
         Self {
             program,
             at,
