@@ -145,9 +145,11 @@ impl Warned {
 fn warnings(learned: &Learned, upstream: &config::Upstream, now: Timestamp) -> Vec<Warning> {
     // A host that is no longer asked is nobody's worry.
     let is_asked = |host: &str| {
-        let indexes = std::iter::once(&upstream.url).chain(&upstream.fallback_urls).filter_map(|url| url.host_str());
+        let urls = std::iter::once(&upstream.url).chain(&upstream.fallback_urls).chain(&upstream.offline_zip_url);
         let others = upstream.allowed_hosts.iter().map(|allowed| allowed.host.as_str());
-        indexes.chain(others).any(|asked| asked.trim_matches(['[', ']']).eq_ignore_ascii_case(host))
+        urls.filter_map(|url| url.host_str())
+            .chain(others)
+            .any(|asked| asked.trim_matches(['[', ']']).eq_ignore_ascii_case(host))
     };
     let accepted = learned.chains.accepted.iter().filter(|chain| is_asked(&chain.host));
     let changes = learned.chains.changes.iter().filter(|change| is_asked(&change.host));

@@ -66,6 +66,9 @@ fn a_host_that_is_no_longer_asked_is_not_warned_of() {
     upstream.allowed_hosts.clear();
     upstream.fallback_urls.push("https://old.example/index.xml".parse().unwrap());
     assert_eq!(warnings(&learned, &upstream, start()).len(), 1);
+    upstream.fallback_urls.clear();
+    upstream.offline_zip_url = Some("https://old.example/posture-offline.zip".parse().unwrap());
+    assert_eq!(warnings(&learned, &upstream, start()).len(), 1);
 }
 
 #[test]
