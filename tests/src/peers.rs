@@ -24,7 +24,7 @@ pub use chromium::Chromium;
 pub use clamscan::Clamscan;
 pub use daemon::Access;
 pub use nginx::Nginx;
-pub use port::Port;
+pub use port::{Clogged, Port};
 pub use s_server::SServer;
 pub use squid::Squid;
 pub use tinyproxy::Tinyproxy;

@@ -134,11 +134,14 @@ async fn the_first_step_that_fails_gives_reason_and_exit_code() -> Result<()> {
     let mut world = World::builder().stopped().build().await?;
     for (fault, step, reason) in [
         (Fault::Away, "tcp", Reason::Connect),
+        (Fault::RedirectLoop, "http", Reason::HttpStatus),
+        (Fault::RedirectElsewhere, "http", Reason::HostNotAllowed),
         (Fault::NotFound, "http", Reason::HttpStatus),
         (Fault::RateLimited, "http", Reason::RateLimited),
         (Fault::HtmlPage, "index", Reason::NotAFeed),
         (Fault::UndefinedEntity, "index", Reason::NotAFeed),
         (Fault::ForeignHost, "archives", Reason::HostNotAllowed),
+        (Fault::Reset, "archives", Reason::Truncated),
         (Fault::WrongChecksum, "archives", Reason::DigestMismatch),
         (Fault::GzipBomb, "archives", Reason::TooLarge),
     ] {
@@ -149,6 +152,17 @@ async fn the_first_step_that_fails_gives_reason_and_exit_code() -> Result<()> {
     let url = world.upstream().url().as_str().replace("localhost", "no-such-host.invalid");
     world.set("upstream", "url", url)?;
     fails(&world, "dns", Reason::Dns).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn silence_fails_at_the_step_that_meets_it() -> Result<()> {
+    let world = World::builder().impatient().stopped().build().await?;
+    for (fault, step) in [(Fault::Mute, "tls"), (Fault::Unanswered, "http"), (Fault::Stalled, "archives")] {
+        world.upstream().break_with(fault)?;
+        fails(&world, step, Reason::Timeout).await.with_context(|| fault.to_string())?;
+        world.upstream().mend()?;
+    }
     Ok(())
 }
 

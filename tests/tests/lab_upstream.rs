@@ -366,6 +366,32 @@ async fn a_stalled_download_goes_on_when_the_fault_is_taken_away() {
 }
 
 #[tokio::test]
+async fn who_says_nothing_speaks_when_the_fault_is_taken_away() {
+    let lab = lab();
+    let (name, bytes) = largest(&lab);
+    lab.break_with(Fault::Unanswered).unwrap();
+    let mut asked = std::pin::pin!(get(&lab, &name));
+    let read = async {
+        while lab.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = &mut asked => panic!("it was answered"),
+        () = read => {}
+    }
+    lab.mend().unwrap();
+    assert_eq!(asked.await.bytes().await.unwrap(), bytes);
+
+    lab.break_with(Fault::Mute).unwrap();
+    let spoken = tokio::time::timeout(Duration::from_millis(500), get(&lab, &name)).await;
+    assert!(spoken.is_err(), "not a byte was to come");
+    lab.mend().unwrap();
+    assert_eq!(see(&lab, &name).await, Seen::Bytes(bytes));
+}
+
+#[tokio::test]
 async fn a_bomb_fits_its_checksum_and_opens_to_a_quarter_gigabyte() {
     let lab = lab();
     let (name, _) = largest(&lab);

@@ -47,6 +47,10 @@ macro_rules! faults {
 faults! {
     /// Nothing listens: connections are refused, open ones are cut.
     Away = "away" at Everything;
+    /// Connections are accepted, and not one byte comes: no TLS handshake either, until the fault is taken away.
+    Mute = "mute" at Everything;
+    /// Requests are read, and answered when the fault is taken away.
+    Unanswered = "unanswered" at Everything;
     /// 404 with a page.
     NotFound = "not-found" at Everything;
     /// 500 with a page.

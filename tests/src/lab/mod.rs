@@ -263,6 +263,14 @@ impl State {
         if was_away { self.command(Command::Return) } else { Ok(()) }
     }
 
+    /// Where there is such a fault, what tells of its end.
+    fn until_mended(&self, is: impl Fn(Target, Fault) -> bool) -> Option<watch::Receiver<u64>> {
+        let inner = self.inner();
+        let found = inner.faults.iter().any(|(target, fault)| is(*target, *fault));
+        // Subscribed while the faults are locked, so that it wakes from the very mending that ends the fault.
+        found.then(|| self.mended.subscribe())
+    }
+
     fn publish_next(&self) -> Result<()> {
         self.inner().content.publish_next()
     }

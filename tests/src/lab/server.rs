@@ -13,7 +13,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
@@ -152,13 +152,24 @@ fn hold(address: SocketAddr) -> io::Result<TcpSocket> {
 async fn connection(stream: tokio::net::TcpStream, tls: TlsAcceptor, state: Arc<State>) {
     // Small answers to small requests: Nagle's algorithm would only make tests wait.
     let _ = stream.set_nodelay(true);
+    if let Some(mended) = state.until_mended(|_, fault| fault == Fault::Mute) {
+        return wait(mended).await;
+    }
     let Ok(stream) = tls.accept(stream).await else { return };
-    let mut mended = state.mended.subscribe();
+    let mended = state.mended.subscribe();
     let ending = Mutex::new(Ending::Close);
     let service = service_fn(|request: Request<Incoming>| {
+        let struck = struck(request.uri().path());
+        let held = state.until_mended(|target, fault| fault == Fault::Unanswered && target.covers(struck));
         let (response, end) = respond(&request, &state);
         *ending.lock().unwrap_or_else(PoisonError::into_inner) = end;
-        std::future::ready(Ok::<_, Infallible>(response))
+        // The connection wants a future that may be moved.
+        Box::pin(async {
+            if let Some(mended) = held {
+                wait(mended).await;
+            }
+            Ok::<_, Infallible>(response)
+        })
     });
     let mut served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     // A connection that breaks is what several faults are made of.
@@ -176,9 +187,14 @@ async fn connection(stream: tokio::net::TcpStream, tls: TlsAcceptor, state: Arc<
         Ending::HalfClose => {
             // Of TCP, below TLS: no word of goodbye.
             let _ = stream.get_mut().0.shutdown().await;
-            let _ = mended.changed().await;
+            wait(mended).await;
         }
     }
+}
+
+/// Until the fault is taken away, or the lab ends.
+async fn wait(mut mended: watch::Receiver<u64>) {
+    let _ = mended.changed().await;
 }
 
 /// What becomes of a connection after its last answer.
@@ -291,6 +307,8 @@ fn instead_of_content(fault: Fault, base: &Url, path: &str) -> Option<Response<B
         }
         Fault::HtmlPage => Some(page(StatusCode::OK, "Please log in to continue.")),
         Fault::Away
+        | Fault::Mute
+        | Fault::Unanswered
         | Fault::HalfClosed
         | Fault::Reset
         | Fault::CutOnce

@@ -318,6 +318,8 @@ fn break_index(index: &Resource, fault: Fault, base_url: &Url) -> Result<Option<
         | Fault::Chunked
         | Fault::Trickle
         | Fault::Away
+        | Fault::Mute
+        | Fault::Unanswered
         | Fault::NotFound
         | Fault::ServerError
         | Fault::RateLimited

@@ -1,10 +1,11 @@
-//! Ports for programs that cannot be told "any free one".
+//! Ports for programs that cannot be told "any free one", and one that nobody gets through to.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// A free port of 127.0.0.1, kept for one program, or for several that share it.
 ///
@@ -33,6 +34,42 @@ impl Port {
     }
 
     /// Where the program is to listen.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// How long an open port of this machine takes to answer at the very most: it is the system that does, not a program.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
+
+/// A port of 127.0.0.1 to which connections are neither accepted nor refused, as behind a firewall that drops what comes:
+/// its queue is full, and nobody takes anything out of it.
+#[derive(Debug)]
+pub struct Clogged {
+    _listener: TcpListener,
+    _queue: Vec<TcpStream>,
+    address: SocketAddr,
+}
+
+impl Clogged {
+    /// Takes a free port and fills its queue.
+    ///
+    /// # Errors
+    /// The system has none.
+    pub async fn port() -> Result<Self> {
+        let socket = TcpSocket::new_v4().context("no socket")?;
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).context("no free port")?;
+        let listener = socket.listen(1)?;
+        let address = listener.local_addr()?;
+        let mut queue = Vec::new();
+        while let Ok(answered) = tokio::time::timeout(ANSWERS_WITHIN, TcpStream::connect(address)).await {
+            queue.push(answered?);
+        }
+        Ok(Self { _listener: listener, _queue: queue, address })
+    }
+
+    /// Where it is.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use anyhow::Result;
 use certs::lab::{Chain, Keys};
 use tests::peers::squid::{INSPECTION_CA, SquidBuilder};
-use tests::peers::{Port, Squid, Tinyproxy};
+use tests::peers::{Clogged, Port, Squid, Tinyproxy};
 use tests::world::World;
 
 use super::runs::{Run, chain, configured};
@@ -16,6 +16,13 @@ rows! {
         through(world, &format!("http://{}", port.address())).await?;
         Ok(port)
     });
+    a_proxy_behind_a_firewall_that_drops: ProxyConnect => Run::new(
+        ["127.0.0.1:", "no answer within", "firewall"], async |world: &mut World| {
+            let port = Clogged::port().await?;
+            through(world, &format!("http://{}", port.address())).await?;
+            Ok(port)
+        },
+    ).impatient();
     a_proxy_that_another_root_vouches_for: ProxyConnect => Run::new(["localhost:", "trust_anchors"], async |world: &mut World| {
         let squid = Squid::builder().tls(&chain(Chain::builder().loopback())).start().await?;
         let other = chain(Chain::builder().loopback().root_named("Example Root").keys(Keys::Ecdsa));
@@ -46,7 +53,8 @@ rows! {
         Ok(proxy)
     });
     a_proxy_that_wants_a_ticket: ProxyAuth => behind(
-        Squid::builder().only_schemes(&["negotiate", "ntlm"]), ["127.0.0.1:", "Negotiate", "NTLM"],
+        Squid::builder().only_schemes(&["negotiate", "ntlm"]),
+        ["127.0.0.1:", "offers only Negotiate and NTLM", "cntlm", "without authentication", "bypass"],
     );
     a_proxy_that_refuses_the_host: ProxyRefused => behind(
         Squid::builder().deny_host("localhost"), ["127.0.0.1:", "localhost:", "403"],

@@ -11,6 +11,7 @@ use certs::lab::{Chain, ChainBuilder, Keys, Usage};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::Value;
 use tests::lab::{DIRECTORY, Fault, INDEX, LabBuilder, LabUpstream, Raw};
+use tests::peers::Clogged;
 use tests::world::{World, WorldBuilder};
 
 /// Accidents after which a run goes well; `upstreams.rs` and `accidents.rs` show how.
@@ -29,6 +30,14 @@ rows! {
         configured(world, &[("upstream", "url", "https://no-such-host.invalid/posture-update.xml")]).await
     });
     away: Connect => accident(Fault::Away, ["localhost:", "firewall"]);
+    a_port_that_drops_what_comes: Timeout => Run::new(["127.0.0.1:", "accept a connection"], async |world: &mut World| {
+        let port = Clogged::port().await?;
+        let url = format!("https://{}{DIRECTORY}{INDEX}", port.address());
+        configured(world, &[("upstream", "url", &url)]).await?;
+        Ok(port)
+    }).impatient();
+    mute: Timeout => accident(Fault::Mute, ["localhost:", "complete a TLS handshake"]).impatient();
+    unanswered: Timeout => accident(Fault::Unanswered, ["localhost:", "did not answer within"]).impatient();
     stalled: Timeout => accident(Fault::Stalled, ["localhost", "send more"]).impatient();
     trickle: Timeout => accident(Fault::Trickle, [".gz", "bytes per second"]).impatient();
 
@@ -62,7 +71,11 @@ rows! {
     redirect_elsewhere: HostNotAllowed => accident(Fault::RedirectElsewhere, ["elsewhere.example", "allowed_hosts"]);
 
     // The index.
-    html_page: NotAFeed => accident(Fault::HtmlPage, ["posture-update.xml"]);
+    html_page: NotAFeed => accident(Fault::HtmlPage, ["posture-update.xml", "an HTML page", "login page"]);
+    no_feed_at_all: NotAFeed => Run::new(["posture-update.xml"], async |world: &mut World| {
+        world.upstream().answer(&format!("{DIRECTORY}{INDEX}"), Raw::ok("# Moved to the new portal."));
+        Ok(())
+    });
     undefined_entity: NotAFeed => accident(Fault::UndefinedEntity, ["undefined"]);
     billion_laughs: NotAFeed => accident(Fault::BillionLaughs, ["l9"]);
     foreign_host: HostNotAllowed => accident(Fault::ForeignHost, ["elsewhere.example", "allowed_hosts"]);
@@ -87,6 +100,13 @@ rows! {
     an_archive_that_is_none: BadArchive => Run::new(["osgroups.tar.gz"], async |world| {
         only_osgroups(world, Raw::ok("neither gzip nor tar"));
         Ok(())
+    });
+    a_login_page_in_the_place_of_an_archive: NotAFeed => Run::new(["osgroups.tar.gz", "login page"], async |world| {
+        only_osgroups(world, Raw::ok("<!DOCTYPE html>\n<html><body>Please log in to continue.</body></html>"));
+        Ok(())
+    });
+    a_feed_beyond_what_a_run_may_take: TooLarge => Run::new(["together", "run_bytes"], async |world: &mut World| {
+        configured(world, &[("limits", "run_bytes", "1KiB")]).await
     });
     an_older_version: VersionRollback => Run::new(["--accept-version-rollback"], async |world| {
         world.sync().await?.success()?;
@@ -143,6 +163,10 @@ impl<const N: usize, B: AsyncFnOnce(&mut World) -> Result<K>, K> Run<N, B> {
         ensure!(told["reason"] == reason.as_str() && told["result"] == reason.as_str(), "{told}");
         let message = told["message"].as_str().context("a sentence")?;
         ensure!(failed.stderr.contains(message), "the API says {message:?}, and the terminal: {failed}");
+        // The same by the network, as a console or a monitoring program asks.
+        let token = world.feed_server(["token", "add", "reasons", "--scope", "read"]).await?.success()?.stdout;
+        let told: Value = world.get_as(&token, "api/v1/sync").await?.error_for_status()?.json().await?;
+        ensure!(told["last"]["reason"] == reason.as_str() && told["last"]["message"] == message, "{told}");
         let log = std::fs::read_to_string(world.server_log())?;
         let logged = log.lines().any(|line| line.contains("Posture update failed") && line.contains(reason.as_str()));
         ensure!(logged, "{log}");
