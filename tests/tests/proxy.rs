@@ -1,6 +1,7 @@
 //! Through proxies of two makes to upstream: what works, what is left out, and what becomes of passwords. Which sentence each
 //! refusal gets is in `reasons/proxies.rs`.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -39,6 +40,9 @@ async fn an_open_proxy_is_used_for_everything() -> Result<()> {
     synced(&world).await?;
     world.stop_server().await?;
     let target = format!("localhost:{}", world.upstream().address().port());
+    let me = format!("posture-feed/{}", env!("CARGO_PKG_VERSION"));
+    let requests = world.upstream().requests();
+    ensure!(requests.iter().all(|request| request.user_agent.as_deref() == Some(&me)), "{requests:?}");
     let through = async || {
         squid.access_log().is_ok_and(|log| !log.is_empty() && log.iter().all(|access| access.target == target))
     };
@@ -60,8 +64,31 @@ async fn the_right_password_opens_both_makes() -> Result<()> {
         synced(&world).await?;
     }
     // Not even a first try without it: some proxies count those too.
-    let refused = async || squid.access_log().is_ok_and(|log| log.iter().any(|access| access.status == Some(407)));
-    ensure!(!refused().await, "{:?}", squid.access_log());
+    logged_refusals(&squid, 0)
+}
+
+#[tokio::test]
+async fn a_service_s_credentials_are_looked_at_first_and_anew_for_each_run() -> Result<()> {
+    let squid = Squid::builder().password("feed", PASSWORD).start().await?;
+    let credentials = tempfile::tempdir()?;
+    let directory = credentials.path().to_str().context("a path that is text")?;
+    // Beside the configuration lies another one of that name, as after a move to `LoadCredential=`.
+    let builder = World::builder().proxy(&url(squid.address())).proxy_login("feed", "outdated");
+    let world = builder.env("CREDENTIALS_DIRECTORY", directory).build().await?;
+    let file = credentials.path().join(world.password_file().file_name().context("a name")?);
+    std::fs::write(&file, PASSWORD)?;
+    synced(&world).await?;
+    std::fs::write(&file, "changed")?;
+    world.sync().await?.failed_with(11)?;
+    std::fs::write(&file, PASSWORD)?;
+    synced(&world).await?;
+    logged_refusals(&squid, 1)
+}
+
+/// How often squid said no; it logs that at once.
+fn logged_refusals(squid: &Squid, count: usize) -> Result<()> {
+    let log = squid.access_log()?;
+    ensure!(log.iter().filter(|access| access.status == Some(407)).count() == count, "{log:?}");
     Ok(())
 }
 
@@ -167,12 +194,13 @@ async fn what_bypasses_the_proxy_never_comes_to_it() -> Result<()> {
         world.stop_server().await?;
         ensure!(squid.access_log()?.is_empty(), "{entry}: {:?}", squid.access_log());
     }
-    for entry in ["127.0.0.0/8", "127.0.0.1", "10.0.0.0/8, 127.0.0.1"] {
+    for entry in ["127.0.0.0/8", "127.0.0.1", "10.0.0.0/8, 127.0.0.1", "127.0.0.0/24:{port}"] {
         let squid = Squid::builder().start().await?;
         let mut world = World::builder().stopped().proxy(&url(squid.address())).build().await?;
         let by_address = world.upstream().url().as_str().replace("localhost", "127.0.0.1");
         world.set("upstream", "url", by_address)?;
         world.set("upstream", "allowed_hosts", vec!["localhost"])?;
+        let entry = entry.replace("{port}", &world.upstream().address().port().to_string());
         let mut bypass: Vec<&str> = entry.split(", ").collect();
         bypass.push("localhost");
         world.set("upstream.proxy", "bypass", bypass)?;
@@ -181,6 +209,22 @@ async fn what_bypasses_the_proxy_never_comes_to_it() -> Result<()> {
         world.stop_server().await?;
         ensure!(squid.access_log()?.is_empty(), "{entry}: {:?}", squid.access_log());
     }
+    // Names that nobody resolves: asked without the proxy, they fail in DNS, and the proxy hears nothing of them.
+    let squid = Squid::builder().start().await?;
+    let mut world = World::builder().stopped().proxy(&url(squid.address())).build().await?;
+    world.set("upstream", "url", "https://feed.lab.invalid/posture-update.xml")?;
+    for entry in ["*.lab.invalid", ".lab.invalid", "lab.invalid", "*.LAB.invalid:443"] {
+        world.set("upstream.proxy", "bypass", vec![entry])?;
+        let refused = world.sync().await?.failed_with(10)?;
+        ensure!(refused.stderr.contains("(dns)"), "{entry}: {refused}");
+        ensure!(squid.access_log()?.is_empty(), "{entry}: {:?}", squid.access_log());
+    }
+    for entry in ["*.feed.lab.invalid", "eed.lab.invalid", ".lab.invalid:8443"] {
+        world.set("upstream.proxy", "bypass", vec![entry])?;
+        let refused = world.sync().await?.failed_with(11)?;
+        ensure!(refused.stderr.contains("CONNECT") || refused.stderr.contains("feed.lab.invalid:443"), "{refused}");
+    }
+    ensure!(squid.access_log()?.iter().filter(|access| access.target == "feed.lab.invalid:443").count() == 3);
     // What does not match goes through it.
     let squid = Squid::builder().start().await?;
     let others = vec!["*.localhost", "localhost:1", "example.com", "10.0.0.0/8"];
@@ -249,10 +293,15 @@ async fn hunt(builder: WorldBuilder, code: i32) -> Result<()> {
             said.push((format!("{verb:?} {more:?}"), output.to_string()));
         }
     }
+    said.extend(captured(&world, code).await?);
     said.push(("process list".to_owned(), process_list()?));
     said.push(("metrics".to_owned(), world.metrics_text().await?));
-    for path in ["api/v1/status", "api/v1/openapi.json", "healthz", "readyz", "repo/metadata/root.json"] {
-        said.push((path.to_owned(), world.get(path).await?.text().await?));
+    let token = world.feed_server(["token", "add", "hunter", "--scope", "admin"]).await?.success()?.stdout;
+    for path in ["api/v1/status", "api/v1/sync", "api/v1/runs", "api/v1/runs/1", "api/v1/openapi.json"] {
+        said.push((path.to_owned(), world.get_as(&token, path).await?.error_for_status()?.text().await?));
+    }
+    for path in ["api/v1/status", "healthz", "readyz", "repo/metadata/root.json"] {
+        said.push((format!("{path} for anybody"), world.get(path).await?.text().await?));
     }
     world.stop_server().await?;
     said.push(("the server's log".to_owned(), std::fs::read_to_string(world.server_log())?));
@@ -271,6 +320,26 @@ async fn hunt(builder: WorldBuilder, code: i32) -> Result<()> {
     }
     ensure!(files > 5, "{files} files are no data directory");
     Ok(())
+}
+
+/// What `capture` says and what is in its file, member by member.
+async fn captured(world: &World, code: i32) -> Result<Vec<(String, String)>> {
+    let file = world.directory().join("capture.zip");
+    let (url, out) = (world.upstream().url(), file.to_str().context("a path that is text")?);
+    let output = world.feed_server(["capture", url.as_str(), "--out", out, "--archives", "-vv", "--json"]).await?;
+    ensure!(output.code() == Some(code), "{output}");
+    let mut said = vec![("capture".to_owned(), output.to_string())];
+    if code == 0 {
+        let mut zip = zip::ZipArchive::new(std::fs::File::open(&file)?)?;
+        for number in 0..zip.len() {
+            let mut member = zip.by_index(number)?;
+            let mut bytes = Vec::new();
+            member.read_to_end(&mut bytes)?;
+            said.push((member.name()?.into_owned(), String::from_utf8_lossy(&bytes).into_owned()));
+        }
+        ensure!(said.len() > 6, "{said:?}");
+    }
+    Ok(said)
 }
 
 /// The arguments of everything that runs on this machine.

@@ -1,9 +1,10 @@
 //! squid, the proxy of most networks, in the ways that networks set it up.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use certs::lab::Chain;
@@ -242,11 +243,16 @@ fn certificate_store(directory: &Path) -> Result<PathBuf> {
     Ok(store)
 }
 
-/// As `basic_ncsa_auth` reads it (`htpasswd` would come with yet another package).
+/// As `basic_ncsa_auth` reads it (`htpasswd` would come with yet another package). The password goes in by standard input:
+/// scenarios look for it in the process list of the whole machine.
 fn hash(password: &str) -> Result<String> {
-    Ok(run(Command::new(program("openssl")?).args(["passwd", "-apr1", "-salt", "labsalt1", password]))?
-        .trim()
-        .to_owned())
+    let mut command = Command::new(program("openssl")?);
+    command.args(["passwd", "-apr1", "-salt", "labsalt1", "-stdin"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("openssl")?;
+    child.stdin.take().context("no standard input")?.write_all(password.as_bytes())?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "openssl passwd: {}", output.status);
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 fn run(command: &mut Command) -> Result<String> {
