@@ -98,6 +98,30 @@ async fn a_chain_near_its_end_is_warned_of_once_in_the_log_and_always_in_status(
 }
 
 #[tokio::test]
+async fn authorities_end_too_and_what_lasts_for_another_month_is_not_warned_of() -> Result<()> {
+    let kind = "certificate_expiring";
+    let (soon, later) = (soon()?, soon()? + days(11));
+    let far = later + days(300);
+    for (chain, expected) in [
+        (
+            Chain::builder().ca_valid(soon - days(300), soon).valid(soon - days(200), far),
+            Some("certificate 1 of localhost"),
+        ),
+        (Chain::builder().valid(later - days(300), later), None),
+    ] {
+        let world = World::builder().upstream(upstream(chain.loopback().keys(Keys::Ecdsa).build()?)).build().await?;
+        world.sync().await?.success()?;
+        let messages = warnings(&status(&world).await?, kind);
+        ensure!(
+            messages.iter().any(|message| message.contains(expected.unwrap_or(""))) == expected.is_some(),
+            "{messages:?}"
+        );
+        ensure!(warns(&world, kind).await? == expected.is_some() && told(&world, kind)? == messages.len());
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn another_root_is_told_by_name_and_a_refused_one_is_kept_all_the_same() -> Result<()> {
     let kind = "chain_changed";
     let (first, second, third) = (chain()?, chain()?, chain()?);

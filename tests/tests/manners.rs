@@ -1,8 +1,10 @@
 //! Upstream asks to be left alone: what an operator sees of it, and can do about it.
 
 use anyhow::{Context, Result, ensure};
+use bundles::fake::Options;
 use serde_json::Value;
-use tests::lab::{Fault, LabUpstream};
+use tests::lab::{Fault, LabUpstream, Raw};
+use tests::peers::Squid;
 use tests::world::World;
 
 const UNTIL: &str = "posture_feed_cooldown_until_timestamp_seconds";
@@ -61,12 +63,51 @@ async fn a_cooldown_is_shown_survives_a_restart_and_can_be_overridden() -> Resul
 }
 
 #[tokio::test]
+async fn a_cooldown_belongs_to_the_url_and_the_proxy_and_ends_with_either() -> Result<()> {
+    let mut world = World::builder().build().await?;
+    let path = world.upstream().url().path().to_owned();
+    let forbidden = || Raw { status: 403, ..Raw::ok("Access Denied. Reference #18.") };
+    let cooldowns = async |world: &World| anyhow::Ok(status(world).await?["cooldowns"].clone());
+
+    // 403 without a word on how long, and then 503 with one.
+    world.upstream().answer(&path, forbidden());
+    let refused = world.sync().await?.failed_with(13)?;
+    ensure!(refused.stderr.contains("(http_status)") && refused.stderr.contains("left alone until"), "{refused}");
+    world.upstream().restore(&path);
+    world.sync().await?.failed_with(13)?;
+    ensure!(cooldowns(&world).await?[0]["proxy"].is_null(), "{}", cooldowns(&world).await?);
+
+    let squid = Squid::builder().start().await?;
+    world.set("upstream.proxy", "url", format!("http://{}", squid.address()))?;
+    world.restart_server().await?;
+    world.sync().await?.success()?;
+    ensure!(cooldowns(&world).await? == Value::Array(Vec::new()), "it was the direct way's");
+
+    let later = Raw { status: 503, headers: vec![("Retry-After".to_owned(), "7200".to_owned())], ..forbidden() };
+    world.upstream().answer(&path, later);
+    world.sync().await?.failed_with(13)?;
+    world.upstream().restore(&path);
+    let held = world.sync().await?.failed_with(13)?;
+    ensure!(held.stderr.contains("(cooldown)") && held.stderr.contains("asked to wait 2 h"), "{held}");
+    let shown = &cooldowns(&world).await?[0];
+    ensure!(shown["proxy"] == format!("http://{}", squid.address()) && shown["status"] == 503, "{shown}");
+
+    let other = LabUpstream::builder().options(Options::small()).chain(world.upstream().chain().clone()).start()?;
+    let first = world.upstream().url();
+    world.set("upstream", "url", other.url().as_str())?;
+    world.restart_server().await?;
+    world.sync().await?.success()?;
+    ensure!(cooldowns(&world).await? == Value::Array(Vec::new()), "it was the first URL's");
+    world.set("upstream", "url", first.as_str())?;
+    world.restart_server().await?;
+    world.sync().await?.success()?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_fallback_url_serves_where_the_first_is_away() -> Result<()> {
     let mut world = World::builder().stopped().build().await?;
-    let other = LabUpstream::builder()
-        .options(bundles::fake::Options::small())
-        .chain(world.upstream().chain().clone())
-        .start()?;
+    let other = LabUpstream::builder().options(Options::small()).chain(world.upstream().chain().clone()).start()?;
     world.set("upstream", "fallback_urls", vec![other.url().as_str()])?;
     world.start_server().await?;
     world.upstream().break_with(Fault::Away)?;

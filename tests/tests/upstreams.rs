@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use bundles::fake::{Edition, Feed, Options};
 use certs::lab::{Chain, Keys, Presented};
 use jiff::{Timestamp, ToSpan as _};
+use serde_json::Value;
 use tests::lab::{DIRECTORY, Fault, INDEX, LabUpstream};
 use tests::peers::{Nginx, SServer, nginx, s_server};
 use tests::world::{World, shows_edition};
@@ -218,6 +219,22 @@ async fn archives_on_a_second_host_under_another_root() -> Result<()> {
     world.set("upstream", "allowed_hosts", table("archives.pem"))?;
     world.sync().await?.success()?;
     shows_edition(&world.feed_server(["status"]).await?.success()?.stdout, &Edition::before())?;
+
+    // What either host presented is kept.
+    let status: Value = world.feed_server(["status", "--json"]).await?.success()?.json()?;
+    let chains = status["upstream_chain"]["chains"].as_array().context("chains")?;
+    let seen: Vec<_> = chains.iter().map(|chain| (&chain["host"], &chain["role"], &chain["trusted"])).collect();
+    let (index, archives, trusted) = ("index".into(), "archives".into(), true.into());
+    let hosts = ["localhost".into(), "127.0.0.1".into()];
+    ensure!(seen == [(&hosts[0], &index, &trusted), (&hosts[1], &archives, &trusted)], "{status:#}");
+    world.start_server().await?;
+    let metrics = world.metrics().await?;
+    for (role, position) in [("index", "0"), ("index", "2"), ("archives", "0"), ("archives", "2")] {
+        let labels = [("host_role", role), ("position", position)];
+        let ends = metrics.value("posture_feed_upstream_certificate_not_after_timestamp_seconds", &labels);
+        ensure!(ends.is_some_and(|ends| ends > 1.7e9), "{labels:?}: {ends:?}");
+    }
+    world.stop_server().await?;
 
     // Each root vouches for its own host: the second one not for the index.
     world.set("upstream", "trust_anchors", vec!["archives.pem"])?;
