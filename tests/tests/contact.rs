@@ -126,6 +126,39 @@ async fn real_charts_in_an_index_without_versions_have_the_version_that_stands_i
 }
 
 #[tokio::test]
+async fn whom_a_run_may_ask_inspect_and_capture_may_ask_and_each_host_is_named_with_its_line() -> Result<()> {
+    let world = World::builder().stopped().build().await?;
+    let other = LabUpstream::builder().options(Options::small()).host("127.0.0.1").start()?;
+    other.write_ca(&world.directory().join("other.pem"))?;
+    let archive = other.url_of("osgroups.tar.gz");
+    let index = format!("<feed><file version='1.0'>{archive}</file></feed>");
+    world.upstream().answer(world.upstream().url().path(), Raw::ok(index));
+    for (number, (key, value)) in [
+        ("allowed_hosts", vec!["127.0.0.1"].into()),
+        ("fallback_urls", vec![other.url_of("posture-update.xml").to_string()].into()),
+        ("offline_zip_url", toml::Value::from(other.url_of("posture-offline.zip").to_string())),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut upstream = toml::Table::new();
+        upstream.insert("url".to_owned(), world.upstream().url().as_str().into());
+        upstream.insert("trust_anchors".to_owned(), vec!["lab-ca.pem", "other.pem"].into());
+        upstream.insert(key.to_owned(), value);
+        let config = toml::Table::from_iter([("upstream".to_owned(), upstream.into())]);
+        std::fs::write(world.config(), toml::to_string(&config)?)?;
+        let url = world.upstream().url();
+        let shown = world.feed_server(["inspect", url.as_str(), "--archives"]).await?.success().context(key)?.stdout;
+        let line = format!("127.0.0.1: 1 file from it; allowed by [upstream] {key} = ");
+        ensure!(shown.contains(&line), "{line} is not in {shown}");
+        capture(&world, &world.directory().join(format!("capture-{number}.zip")), &["--archives"])
+            .await
+            .context(key)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_page_about_first_contact_shows_commands_that_work() -> Result<()> {
     let page = std::fs::read_to_string(shared::workspace().join("docs/first-contact.md"))?;
     let upstream = LabUpstream::builder().options(Options::small()).edition(Edition::after());

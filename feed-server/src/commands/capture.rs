@@ -14,9 +14,9 @@ use url::Url;
 
 use super::door::cannot_write;
 use super::output::bytes as shown_bytes;
-use super::{Global, failed, output};
+use super::{Global, failed, output, upstream_at};
 use crate::clock;
-use crate::config::{Config, Upstream};
+use crate::config::Config;
 use crate::jobs::update::USER_AGENT;
 use crate::upstream::{Raw, Vendor, shown};
 
@@ -69,9 +69,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
         return Err(Failure::new(Reason::BadRequest, message).into());
     }
     let url = arguments.url.clone().unwrap_or_else(|| config.upstream.url.clone());
-    let upstream =
-        Upstream { url: url.clone(), fallback_urls: Vec::new(), offline_zip_url: None, ..config.upstream.clone() };
-    let vendor = Vendor::new(&upstream, USER_AGENT).map_err(failed)?;
+    let vendor = Vendor::new(&upstream_at(&config.upstream, &url), USER_AGENT).map_err(failed)?;
     let directory = tempfile::tempdir().map_err(|error| cannot_write(&std::env::temp_dir(), &error))?;
     let mut taking = Taking { directory, parts: Vec::new(), shape_only: arguments.shape_only };
 

@@ -23,8 +23,9 @@ use std::path::PathBuf;
 use bundles::report::Failure;
 use bundles::{Reason, Reasoned};
 use clap::{Args, Parser, Subcommand};
+use url::Url;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Upstream};
 use logging::LogFormat;
 
 /// Mirrors the vendor's posture update feed and distributes it to headends.
@@ -147,6 +148,12 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<()> {
         #[cfg(debug_assertions)]
         Verb::CrashPoints => output::print(&(crate::crash::POINTS.join("\n") + "\n")),
     }
+}
+
+/// The configured upstream with its index there, to be looked at once. Whom a run may ask may be asked for it, too.
+fn upstream_at(configured: &Upstream, index: &Url) -> Upstream {
+    let fallback_urls = std::iter::once(&configured.url).chain(&configured.fallback_urls).cloned().collect();
+    Upstream { url: index.clone(), fallback_urls, ..configured.clone() }
 }
 
 /// The failure that a command ends with, from any error of the house.

@@ -387,6 +387,9 @@ fn allowed_by(host: &str, base: &Url, upstream: &Upstream) -> Option<String> {
     if let Some(url) = upstream.fallback_urls.iter().find(is) {
         return Some(format!("fallback_urls = [\"{url}\"]"));
     }
+    if let Some(url) = upstream.offline_zip_url.as_ref().filter(is) {
+        return Some(format!("offline_zip_url = \"{url}\""));
+    }
     if upstream.allowed_hosts.iter().any(|allowed| allowed.host == host) {
         return Some(format!("allowed_hosts = [\"{host}\"]"));
     }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 use url::Url;
 
-use crate::commands::failed;
+use crate::commands::{failed, upstream_at};
 use crate::config::Config;
 use crate::jobs::update::USER_AGENT;
 use crate::upstream::{Answer, Piece, UpstreamError, Vendor, shown};
@@ -108,13 +108,7 @@ pub(super) async fn open(
 }
 
 async fn at_url(url: Url, with_archives: bool, config: &Config, patterns: &Patterns) -> anyhow::Result<Material> {
-    let upstream = crate::config::Upstream {
-        url: url.clone(),
-        fallback_urls: Vec::new(),
-        offline_zip_url: None,
-        ..config.upstream.clone()
-    };
-    let vendor = Vendor::new(&upstream, USER_AGENT).map_err(failed)?;
+    let vendor = Vendor::new(&upstream_at(&config.upstream, &url), USER_AGENT).map_err(failed)?;
     let limits = &config.limits;
     let mut content = match vendor.get(&url, None, limits.index_bytes, "index_bytes").await.map_err(failed)? {
         Answer::Content(content) => content,
