@@ -1,5 +1,7 @@
 //! The edge where time and randomness come in. Everything else takes them as arguments.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 /// What the world outside contributes besides bytes. Tests pass functions of their own.
@@ -29,6 +31,17 @@ impl Edge {
     pub fn random(&self) -> f64 {
         (self.random)()
     }
+}
+
+/// How long to wait where `patience` is meant. In debug builds, `POSTURE_FEED_TIMEOUTS_DIVIDED_BY` makes seconds of minutes,
+/// so that tests see what becomes of a wait.
+#[must_use]
+pub fn patience(patience: Duration) -> Duration {
+    let divisor = if cfg!(debug_assertions) { std::env::var("POSTURE_FEED_TIMEOUTS_DIVIDED_BY").ok() } else { None };
+    divisor
+        .and_then(|divisor| divisor.parse().ok())
+        .filter(|divisor| *divisor > 0)
+        .map_or(patience, |divisor: u32| patience / divisor)
 }
 
 #[allow(clippy::disallowed_methods, reason = "the one place where the client asks for the time")]

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bundles::release::FileRef;
 use bundles::report::Failure;
-use bundles::signed::SignedTarget;
 use bundles::{Digest, DigestWriter, Reason, Reasoned, TargetName};
 use url::Url;
 
@@ -20,7 +19,6 @@ use crate::crash;
 use crate::durable::{self, StorageError};
 use crate::fetch::{Ask, Coding, Codings, Dictionary, FetchError, Http, Incoming, Watched};
 use crate::progress::Progress;
-use crate::repository::Location;
 
 /// Lines that break come back within seconds or not so soon: then the next attempt goes on.
 const WAITS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
@@ -29,14 +27,18 @@ const WAITS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2)
 const MAX_BASE_BYTES: u64 = 16 << 20;
 
 /// A payload to be fetched, and what helps.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Wanted<'a> {
     /// The way to the server.
     pub http: &'a Http,
-    /// The repository.
-    pub location: &'a Location,
-    /// What it has to be.
-    pub target: &'a SignedTarget,
+    /// Where it is.
+    pub url: Url,
+    /// Its path in the signed metadata, for whoever reads what went wrong.
+    pub name: &'a str,
+    /// The digest that is signed.
+    pub sha256: Digest,
+    /// The length in bytes that is signed.
+    pub length: u64,
     /// An earlier payload to tell it by.
     pub base: Option<&'a Dictionary>,
     /// Where downloads that broke off are.
@@ -61,16 +63,16 @@ impl Wanted<'_> {
     /// # Errors
     /// The bytes do not come, or are not the signed ones.
     pub async fn fetch(&self, into: &Path) -> Result<Fetched, DownloadError> {
-        let url = self.location.target(self.target);
+        let url = &self.url;
         let mut refused = None;
         // What was begun whole is ended whole: it was, because nothing packed was to be had, or of use.
-        let mut may_break = partials::length(&self.partials.path(&self.target.sha256())) == 0;
+        let mut may_break = partials::length(&self.partials.path(&self.sha256)) == 0;
         let mut packed = may_break;
         while packed {
-            match self.packed(&url, into).await {
+            match self.packed(url, into).await {
                 Ok(Packed::Opened(coding)) => return Ok(Fetched { coding, refused: None }),
                 Ok(Packed::Whole(incoming)) => {
-                    self.whole(&url, Some(*incoming), into).await?;
+                    self.whole(url, Some(*incoming), into).await?;
                     return Ok(Fetched { coding: Coding::Identity, refused: None });
                 }
                 Err(error) if error.broke_off() && may_break => {
@@ -80,19 +82,19 @@ impl Wanted<'_> {
                 // A line that breaks twice at something packed might be a proxy that does not know what to do with it.
                 Err(error) if error.broke_off() || error.blames_packing() => {
                     packed = false;
-                    self.http.fall_back(self.target.name().as_str(), &error);
+                    self.http.fall_back(self.name, &error);
                     refused = Some(Failure::of(&error));
                 }
                 Err(error) => return Err(error),
             }
         }
-        self.whole(&url, None, into).await?;
+        self.whole(url, None, into).await?;
         Ok(Fetched { coding: Coding::Identity, refused })
     }
 
     /// Asks for it packed. A server that has nothing packed answers with the whole.
     async fn packed(&self, url: &Url, into: &Path) -> Result<Packed<'_>, DownloadError> {
-        let incoming = self.http.open(url, self.target.length(), Codings::all(self.base)).await?;
+        let incoming = self.http.open(url, self.length, Codings::all(self.base)).await?;
         let coding = incoming.coding;
         if coding == Coding::Identity {
             return Ok(Packed::Whole(Box::new(incoming)));
@@ -122,7 +124,7 @@ impl Wanted<'_> {
 
     /// Brings all of it, from where an earlier try came to: once more from the beginning, where that was of no use.
     async fn whole(&self, url: &Url, mut first: Option<Incoming<'_>>, into: &Path) -> Result<(), DownloadError> {
-        let path = self.partials.path(&self.target.sha256());
+        let path = self.partials.path(&self.sha256);
         let mut waits = WAITS.iter();
         let mut may_begin_anew = true;
         loop {
@@ -132,10 +134,10 @@ impl Wanted<'_> {
                     Err(DownloadError::OtherBytes { .. }) if from > 0 && may_begin_anew => {
                         may_begin_anew = false;
                         tracing::warn!(
-                            target = %self.target.name(),
+                            target = self.name,
                             "what earlier tries left of it is not its beginning; it is fetched anew"
                         );
-                        self.progress.back(self.target.length());
+                        self.progress.back(self.length);
                         durable::remove_file(&path)?;
                         continue;
                     }
@@ -160,7 +162,7 @@ impl Wanted<'_> {
     /// Brings what is lacking behind the `held` bytes at `path`, or all of it where the server does not answer with parts:
     /// whichever, the first byte that was brought.
     async fn rest(&self, url: &Url, first: Option<Incoming<'_>>, path: &Path, held: u64) -> Result<u64, DownloadError> {
-        let signed = self.target.length();
+        let signed = self.length;
         if held == signed && held > 0 {
             self.progress.advance(held);
             return Ok(held);
@@ -176,7 +178,7 @@ impl Wanted<'_> {
         };
         let from = incoming.from;
         if from > 0 {
-            tracing::info!(target = %self.target.name(), from, of = signed, "going on with a download that broke off");
+            tracing::info!(target = self.name, from, of = signed, "going on with a download that broke off");
         }
         self.progress.advance(from);
         let mut file = self.partials.open(path, from)?;
@@ -205,17 +207,17 @@ impl Wanted<'_> {
     }
 
     fn check(&self, digest: Digest, length: u64) -> Result<(), DownloadError> {
-        if length < self.target.length() {
+        if length < self.length {
             return Err(self.short(length));
         }
-        if digest != self.target.sha256() {
-            return Err(DownloadError::OtherBytes { name: self.target.name().clone(), found: digest });
+        if digest != self.sha256 {
+            return Err(DownloadError::OtherBytes { name: self.name.into(), found: digest });
         }
         Ok(())
     }
 
     fn short(&self, length: u64) -> DownloadError {
-        DownloadError::Short { name: self.target.name().clone(), length, signed: self.target.length() }
+        DownloadError::Short { name: self.name.into(), length, signed: self.length }
     }
 
     fn watched<W>(&self, into: W) -> Watched<W, impl FnMut(usize)> {
@@ -295,7 +297,7 @@ pub enum DownloadError {
     )]
     Short {
         /// Which target.
-        name: TargetName,
+        name: Box<str>,
         /// Bytes that came.
         length: u64,
         /// Bytes that were signed.
@@ -308,7 +310,7 @@ pub enum DownloadError {
     )]
     OtherBytes {
         /// Which target.
-        name: TargetName,
+        name: Box<str>,
         /// What the bytes' digest is.
         found: Digest,
     },

@@ -12,7 +12,7 @@ use bundles::signed::{self, RootFacts, SignedError, SignedManifest, SignedTarget
 use bundles::{Digest, TargetName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sigstore_tuf::Updater;
+use sigstore_tuf::{TargetFile, Updater};
 use url::Url;
 
 pub use error::RepositoryError;
@@ -55,14 +55,22 @@ impl fmt::Display for Side {
 /// Where a repository is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
-    base: Url,
+    metadata: Url,
+    targets: Url,
 }
 
 impl Location {
     /// The repository of this side below a server's URL.
     #[must_use]
     pub fn new(server: &Url, side: Side) -> Self {
-        Self { base: below(server, side.path()) }
+        let base = below(server, side.path());
+        Self::at(below(&base, "metadata"), below(&base, "targets"))
+    }
+
+    /// A repository by the URLs of its two directories.
+    #[must_use]
+    pub const fn at(metadata: Url, targets: Url) -> Self {
+        Self { metadata, targets }
     }
 
     /// The URL of what every poll asks for first.
@@ -72,13 +80,19 @@ impl Location {
     }
 
     fn metadata(&self, name: &str) -> Url {
-        below(&self.base, &format!("metadata/{name}"))
+        below(&self.metadata, name)
     }
 
     /// The URL of a target.
     #[must_use]
     pub fn target(&self, target: &SignedTarget) -> Url {
-        below(&self.base, &format!("targets/{}", target.name().served_as(&target.sha256())))
+        self.target_path(&target.name().served_as(&target.sha256()))
+    }
+
+    /// The URL of the file that is served under this path.
+    fn target_path(&self, path: &str) -> Url {
+        // What stands for itself in a name must not come to mean something in a URL.
+        below(&self.targets, &path.replace('%', "%25"))
     }
 }
 
@@ -111,6 +125,7 @@ impl TimestampAnswer {
 /// A repository whose metadata was verified just now.
 #[derive(Debug)]
 pub struct Repository {
+    updater: Box<Updater>,
     verified: Verified,
     http: Http,
     location: Location,
@@ -182,7 +197,7 @@ impl Repository {
         crash::point("client.refresh.stored");
         let verified = Verified::of_trusted(updater.trusted())?;
         let tagged = seen.timestamp().and_then(|(digest, etag)| Some((digest, etag?)));
-        Ok(Self { verified, http, location, tagged })
+        Ok(Self { updater: Box::new(updater), verified, http, location, tagged })
     }
 
     /// The digest of the timestamp that the server answered with, and its tag, where it had one.
@@ -247,6 +262,72 @@ impl Repository {
         }
         check_root(&bytes)?;
         Ok(Some(bytes))
+    }
+}
+
+/// A target of a repository that may be anybody's: under any path, through delegations, with digests of other kinds. The
+/// server's own have none of these.
+#[derive(Debug, Clone)]
+pub struct AnyTarget {
+    file: TargetFile,
+    path: String,
+    served_as: String,
+}
+
+impl AnyTarget {
+    /// Its path in the metadata.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The digest and the length that are signed, where the digest is one that releases are fetched by.
+    #[must_use]
+    pub fn sha256(&self) -> Option<(Digest, u64)> {
+        Some((self.file.hashes.get("sha256")?.parse().ok()?, self.file.length))
+    }
+}
+
+impl Repository {
+    /// What is signed under any path, wherever in the tree of delegations.
+    ///
+    /// # Errors
+    /// A delegated role that has to be asked cannot be fetched, verified or kept.
+    pub async fn find(
+        &mut self,
+        path: &str,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Option<AnyTarget>, RepositoryError> {
+        let found = self.updater.get_target_info(path, now).await;
+        store.failure()?;
+        let Some(file) = found.map_err(|error| RepositoryError::of(error, None, None))? else { return Ok(None) };
+        let digest = ["sha256", "sha512"].iter().find_map(|kind| file.hashes.get(*kind));
+        let served_as = match (digest, path.rsplit_once('/')) {
+            (Some(digest), Some((directory, name))) if self.is_consistent() => format!("{directory}/{digest}.{name}"),
+            (Some(digest), None) if self.is_consistent() => format!("{digest}.{path}"),
+            _ => path.to_owned(),
+        };
+        Ok(Some(AnyTarget { file, path: path.to_owned(), served_as }))
+    }
+
+    /// Where such a target is.
+    #[must_use]
+    pub fn url_of(&self, target: &AnyTarget) -> Url {
+        self.location.target_path(&target.served_as)
+    }
+
+    /// The bytes of such a target, held in memory.
+    ///
+    /// # Errors
+    /// They do not come, or are not the signed ones.
+    pub async fn bytes_of(&self, target: &AnyTarget) -> Result<Vec<u8>, RepositoryError> {
+        let fetched = self.updater.download_target(&target.file, &target.path).await;
+        fetched.map_err(|error| RepositoryError::of(error, None, None))
+    }
+
+    fn is_consistent(&self) -> bool {
+        self.updater.trusted().root().consistent_snapshot
     }
 }
 

@@ -1,7 +1,7 @@
 """An independent TUF client (python-tuf 7): refreshes from a server and downloads every target of the newest release.
 
 Usage: tuf_client.py BASE_URL ROOT_JSON DIRECTORY
-BASE_URL is .../repo or .../offline. Prints one line per target: its SHA-256, length and path.
+BASE_URL is .../repo or .../offline; what DIRECTORY holds of an earlier run is gone on from. Prints one line per target: its SHA-256, length and path.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from tuf.ngclient import Updater
 def main() -> None:
     base, root, directory = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
     metadata, targets = directory / "metadata", directory / "targets"
-    metadata.mkdir(parents=True)
-    targets.mkdir()
+    metadata.mkdir(parents=True, exist_ok=True)
+    targets.mkdir(exist_ok=True)
     updater = Updater(
         metadata_dir=str(metadata),
         metadata_base_url=f"{base}/metadata/",

@@ -51,6 +51,18 @@ pub fn python_tuf(base: &Url, root: &Path, directory: &Path) -> Result<Digests> 
         .collect()
 }
 
+/// Lets python-tuf make repositories of every kind and serve them to this program, which speaks the conformance suite's
+/// protocol, and to its own client: a line for each case, `ok NAME` or `FAILED NAME: why`.
+///
+/// # Errors
+/// python-tuf is missing.
+pub fn tuf_cases(program: &Path) -> Result<String> {
+    let output = python()?.arg(peer("tuf_cases.py")).arg(program).output().context("python does not start")?;
+    let said = String::from_utf8(output.stdout)?;
+    ensure!(said.contains(" cases, "), "tuf_cases.py: {said}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(said)
+}
+
 /// `sha256sum -c` on a file that names others beside it.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::error::boxed;
 use super::{FetchError, REQUEST_TIMEOUT, SLOWEST_BYTES_PER_SECOND};
+use crate::clock::patience;
 
 /// Something packed that is larger than what it opens to saves nothing; this much is the packing's own.
 const PACKING: u64 = 1 << 10;
@@ -169,7 +170,7 @@ impl Incoming<'_> {
     /// It does not come to its end, or does not open.
     pub async fn read(self, into: impl Write) -> Result<(), FetchError> {
         let left = self.limit.saturating_sub(self.from);
-        let patience = REQUEST_TIMEOUT + Duration::from_secs(left / SLOWEST_BYTES_PER_SECOND);
+        let patience = patience(REQUEST_TIMEOUT + Duration::from_secs(left / SLOWEST_BYTES_PER_SECOND));
         let url = self.url.clone();
         let unpacked = async {
             let (url, limit, coding) = (self.url.clone(), self.limit, self.coding);

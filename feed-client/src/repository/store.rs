@@ -20,6 +20,7 @@ pub struct Store {
     directory: PathBuf,
     /// Where what was verified stays in memory: what it holds by now.
     memory: Option<Arc<Mutex<Files>>>,
+    keeps_delegated: bool,
     failure: Arc<Mutex<Option<StorageError>>>,
 }
 
@@ -27,13 +28,19 @@ impl Store {
     /// The store in this directory, which is created with the first file.
     #[must_use]
     pub fn open(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), memory: None, failure: Arc::default() }
+        Self { directory: directory.to_owned(), memory: None, keeps_delegated: false, failure: Arc::default() }
     }
 
     /// The same for whoever only looks: what was held is read, and what is verified now stays in memory.
     #[must_use]
     pub fn looking_at(directory: &Path) -> Self {
         Self { memory: Some(Arc::default()), ..Self::open(directory) }
+    }
+
+    /// Keeps delegated roles too, for whoever looks at them: a release is never found through one.
+    #[must_use]
+    pub fn keeping_delegated(self) -> Self {
+        Self { keeps_delegated: true, ..self }
     }
 
     /// The first failure since the last call, if there was one.
@@ -126,6 +133,11 @@ impl Store {
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
+    fn path_of(&self, name: &str) -> Option<PathBuf> {
+        path_of(&self.directory, name)
+            .or_else(|| (self.keeps_delegated && is_delegated(name)).then(|| self.directory.join(name)))
+    }
+
     fn remembered(&self) -> MutexGuard<'_, Option<StorageError>> {
         lock(&self.failure)
     }
@@ -140,7 +152,7 @@ impl Store {
 
 impl MetadataStore for Store {
     fn load(&self, name: &str) -> sigstore_tuf::Result<Option<Vec<u8>>> {
-        let Some(path) = path_of(&self.directory, name) else { return Ok(None) };
+        let Some(path) = self.path_of(name) else { return Ok(None) };
         if let Some(bytes) = self.memory.as_ref().and_then(|memory| lock(memory).get(name).cloned()) {
             return Ok(Some(bytes));
         }
@@ -148,7 +160,7 @@ impl MetadataStore for Store {
     }
 
     fn store(&self, name: &str, bytes: &[u8]) -> sigstore_tuf::Result<()> {
-        let Some(path) = path_of(&self.directory, name) else { return Ok(()) };
+        let Some(path) = self.path_of(name) else { return Ok(()) };
         if let Some(memory) = &self.memory {
             lock(memory).insert(name.to_owned(), bytes.to_vec());
             return Ok(());
@@ -185,6 +197,13 @@ fn path_of(directory: &Path, name: &str) -> Option<PathBuf> {
     known.then(|| directory.join(name))
 }
 
+/// Whether it is a delegated role's file and not a version of anything. Roles come with everything but `A-Z a-z 0-9 - _ . ~`
+/// percent-encoded.
+fn is_delegated(name: &str) -> bool {
+    let is_version = name.split_once('.').is_some_and(|(version, _)| version.parse::<u64>().is_ok());
+    name.ends_with(".json") && !name.contains('/') && !is_version
+}
+
 #[cfg(test)]
 mod tests {
     use bundles::{Reason, Reasoned as _};
@@ -218,10 +237,16 @@ mod tests {
     fn only_what_is_read_back_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path());
-        for name in ["12.snapshot.json", "targets/x", "root_history/../../x.root.json", "role.json"] {
+        let names = ["12.snapshot.json", "targets/x", "root_history/../../x.root.json", "../role.json", "role.json"];
+        for name in names {
             store.store(name, b"x").unwrap();
         }
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        for name in names {
+            store.clone().keeping_delegated().store(name, b"x").unwrap();
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(store.clone().keeping_delegated().load("role.json").unwrap().as_deref(), Some(&b"x"[..]));
         store.store("root_history/2.root.json", b"x").unwrap();
         assert_eq!(store.load("root_history/2.root.json").unwrap().as_deref(), Some(&b"x"[..]));
     }

@@ -125,8 +125,13 @@ impl sigstore_tuf::Repository for Transport {
         Box::pin(self.fetch(name, max_length))
     }
 
-    /// Never asked for: sigstore-tuf holds whole targets in memory, so the client streams them itself.
-    fn fetch_target<'a>(&'a self, path: &'a str, _max_length: u64) -> sigstore_tuf::transport::FetchFuture<'a> {
-        Box::pin(async move { Err(sigstore_tuf::Error::transport(format!("{path} is not fetched this way"))) })
+    /// For other repositories' targets alone: sigstore-tuf holds them in memory, so releases are streamed without it.
+    fn fetch_target<'a>(&'a self, path: &'a str, max_length: u64) -> sigstore_tuf::transport::FetchFuture<'a> {
+        Box::pin(async move {
+            let fetched = self.http.get_small(&self.location.target_path(path), max_length).await;
+            fetched
+                .map(Some)
+                .map_err(|error| sigstore_tuf::Error::transport_with_source(format!("fetching {path}"), error))
+        })
     }
 }

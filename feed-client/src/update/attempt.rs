@@ -240,8 +240,10 @@ impl Attempt<'_> {
                     let before = remote.http.received().bytes();
                     let wanted = Wanted {
                         http: &remote.http,
-                        location: &remote.location,
-                        target,
+                        url: remote.location.target(target),
+                        name: name.as_str(),
+                        sha256: target.sha256(),
+                        length: target.length(),
                         base: base.as_ref(),
                         partials: &partials,
                         progress: &progress,

@@ -16,6 +16,8 @@ pub struct Binaries {
     pub feed_server: PathBuf,
     /// The headend's agent.
     pub feed_client: PathBuf,
+    /// What headends verify with, by the protocol of the TUF conformance suite.
+    pub tuf_conformance_client: PathBuf,
 }
 
 /// The programs in the target directory of the running executable, built first unless `POSTURE_FEED_BINS_READY` is set.
@@ -46,7 +48,11 @@ fn find() -> Result<Binaries> {
         );
         Ok(path)
     };
-    Ok(Binaries { feed_server: program("feed-server")?, feed_client: program("feed-client")? })
+    Ok(Binaries {
+        feed_server: program("feed-server")?,
+        feed_client: program("feed-client")?,
+        tuf_conformance_client: program("tuf-conformance-client")?,
+    })
 }
 
 /// `target/debug` for `target/debug/demo` as well as for `target/debug/deps/scenario-0123`.
