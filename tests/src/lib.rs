@@ -1,6 +1,7 @@
 //! The laboratory: a stand-in for the vendor, a world of real binaries, and the peers that check what we serve. Knows
 //! nothing of the programs' insides: it drives binaries, HTTP and files.
 
+pub mod attacker;
 pub mod bench;
 pub mod fleet;
 pub mod fuzz;
