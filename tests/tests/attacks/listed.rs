@@ -37,7 +37,7 @@ fn security_md_names_every_attack_and_no_test_that_is_not_there() -> Result<()> 
             .map(String::as_str),
     )?;
     let elsewhere =
-        tests_in(&["tests/tests/headend.rs", "tests/tests/conformance.rs", "tests/tests/air_gap/refused.rs"]);
+        tests_in(&["tests/tests/headend.rs", "tests/tests/conformance.rs", "tests/tests/air_gap/refused.rs"])?;
     for name in &named {
         assert!(
             attacks.contains(name) || elsewhere.contains(name),
