@@ -101,7 +101,7 @@ pub async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Update => update::update(global, edge).await,
         Command::Import(arguments) => import::import(global, arguments, edge).await,
         Command::Inspect(arguments) => inspect::inspect(global, &arguments, edge),
-        Command::Status => status::status(global),
+        Command::Status => status::status(global, edge),
         Command::Rollback(arguments) => rollback::rollback(global, arguments, edge).await,
         Command::Doctor => doctor::doctor(global, edge).await,
         Command::Run => run::run(global, edge).await,

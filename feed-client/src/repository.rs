@@ -339,6 +339,22 @@ pub fn check_root(bytes: &[u8]) -> Result<RootFacts, RepositoryError> {
     RootFacts::of_root(bytes).map_err(RepositoryError::Root)
 }
 
+/// The newest root that a server has, from its first one on. Nothing vouches for it.
+///
+/// # Errors
+/// It cannot be asked, has none, or has more than an origin comes to.
+pub async fn newest_root(http: &Http, location: &Location) -> Result<Vec<u8>, RepositoryError> {
+    let mut newest = http.get_small(&location.metadata("1.root.json"), signed::MAX_ROOT_BYTES).await?;
+    for version in 2..=signed::MAX_ROOTS {
+        match http.get_small(&location.metadata(&format!("{version}.root.json")), signed::MAX_ROOT_BYTES).await {
+            Ok(root) => newest = root,
+            Err(FetchError::NotFound { .. }) => return Ok(newest),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(RepositoryError::Root(SignedError::TooManyRoots { count: signed::MAX_ROOTS + 1 }))
+}
+
 /// Whether `root` opens the repository at `location`, without keeping anything of it.
 ///
 /// # Errors

@@ -248,6 +248,13 @@ impl State {
         *self.import_total.entry(result.to_owned()).or_default() += 1;
     }
 
+    /// The latest time that is known to have been: the clock is behind it only if it went backwards, or was never right.
+    #[must_use]
+    pub fn latest_known(&self) -> Option<Timestamp> {
+        let refreshed = self.refreshed.as_ref().map(|refreshed| refreshed.at);
+        [self.last_attempt, self.last_success, refreshed, self.newest_signed].into_iter().flatten().max()
+    }
+
     /// How the newest attempt went, poll or import: when it was made, and why it failed if it did.
     #[must_use]
     pub fn newest_attempt(&self) -> Option<(Timestamp, Option<&Failure>)> {

@@ -385,6 +385,36 @@ async fn one_client_at_a_time_works_on_a_data_directory() -> Result<()> {
     runs(&world, "1")
 }
 
+#[tokio::test]
+async fn a_headend_trusts_the_servers_own_root_only_where_somebody_vouches_for_it() -> Result<()> {
+    let world = World::builder().headends(1).build().await?;
+    world.sync().await?.success()?;
+    let headend = world.headend(0);
+    let server = world.server_url()?;
+    let enroll = async |more: &[&str]| {
+        let arguments = ["enroll", "--server", server.as_str(), "--id", "vpn-1"];
+        headend.client(arguments.iter().chain(more)).await
+    };
+    let root = std::fs::read(world.export_root(&world.directory().join("exported.json")).await?)?;
+    let fingerprint = bundles::Digest::of(&root).to_string();
+    let asked = enroll(&[]).await?.failed_with(2)?;
+    ensure!(asked.stderr.contains(&fingerprint) && asked.stderr.contains("--fingerprint"), "{asked}");
+    let wrong = enroll(&["--fingerprint", &"ab".repeat(32)]).await?.failed_with(12)?;
+    ensure!(wrong.stderr.contains(&fingerprint), "{wrong}");
+    ensure!(!headend.data().join("enrolment.json").exists(), "nothing was stored");
+    enroll(&["--fingerprint", &fingerprint.to_ascii_uppercase()]).await?.success()?;
+    headend.client(["update"]).await?.success()?;
+    let shown = headend.client(["status"]).await?.success()?;
+    ensure!(shown.stdout.contains(&fingerprint) && shown.stdout.contains("0 minutes ago"), "{shown}");
+
+    // A clock that went backwards is said, and takes nothing away.
+    let behind = headend.invocation(["update"]).with_clock_off("-3h").output().await?.success()?;
+    ensure!(behind.stderr.contains("clock is behind"), "{behind}");
+    let shown = headend.invocation(["status"]).with_clock_off("-6h").output().await?.success()?;
+    ensure!(shown.stdout.contains("Clock             behind:"), "{shown}");
+    Ok(())
+}
+
 /// A copy that shares nothing with the original.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status()?;

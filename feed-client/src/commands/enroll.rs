@@ -1,10 +1,11 @@
 //! `feed-client enroll`
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use bundles::report::Failure;
 use bundles::signed::RootFacts;
-use bundles::{Reason, Reasoned as _};
+use bundles::{Digest, Reason, Reasoned as _};
 use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
@@ -34,6 +35,10 @@ pub struct Enroll {
     /// the offline repository
     #[arg(long, value_name = "FILE")]
     root: Option<PathBuf>,
+    /// The SHA-256 of the root to trust, as the origin shows it: instead of --root, the server's own root is taken if it is that one;
+    /// without either, its SHA-256 is shown and asked about
+    #[arg(long, value_name = "SHA256", value_parser = fingerprint)]
+    fingerprint: Option<Digest>,
     /// This headend's name on the server and on receipts [default: the host name]
     #[arg(long, value_name = "ID")]
     id: Option<HeadendId>,
@@ -46,24 +51,37 @@ pub struct Enroll {
 }
 
 pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Result<(), Failure> {
-    let Some(root_file) = arguments.root else {
-        return Err(Failure::new(
-            Reason::BadRequest,
-            "--root FILE is needed: the root says whose releases this headend believes, so it must not come from the \
-             server or the bundle itself; export it on the origin with `feed-server keys export-root` (--offline for imports \
-             alone) and carry it here",
-        ));
-    };
     let id = match arguments.id {
         Some(id) => id,
         None => id_of_host()?,
     };
     let token = arguments.token_file.as_deref().map(read_token).transpose().map_err(failed)?;
-    let (root, facts) = read_root(&root_file)?;
-
     let local = Local::load_to_enroll(global.config.as_deref(), &global.data).map_err(failed)?;
     let local = local.minding(global.refusals(Asker::Operator, edge));
     let paths = &local.paths;
+    let (root, facts) = match (&arguments.root, &arguments.server) {
+        (Some(file), _) => read_root(file)?,
+        (None, Some(server)) => ask_for_root(&local.http(server).map_err(failed)?, server).await?,
+        (None, None) => {
+            return Err(Failure::new(
+                Reason::BadRequest,
+                "--root FILE is needed: the root says whose releases this headend believes, so it must not come from the \
+                 bundle itself; export it on the origin with `feed-server keys export-root --offline` and carry it here",
+            ));
+        }
+    };
+    match arguments.fingerprint {
+        Some(expected) if expected != facts.fingerprint => {
+            let what = format!(
+                "the root has SHA-256 {}, and {expected} was to be expected; nothing is trusted. Compare with what \
+                 `feed-server keys list` shows on the origin; whoever answers may not be it",
+                facts.fingerprint
+            );
+            return Err(Failure::new(Reason::Signature, what));
+        }
+        None if arguments.root.is_none() => confirm(&facts)?,
+        Some(_) | None => {}
+    }
     let repository = match &arguments.server {
         Some(server) => {
             let http = local.http(server).map_err(failed)?;
@@ -144,6 +162,40 @@ pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Re
         "root": facts, "reports": reports, "replaced": before, "notes": notes,
     });
     print(global.json, &facts, &text)
+}
+
+/// The server's newest root, for which nobody vouches yet.
+async fn ask_for_root(http: &Http, server: &Url) -> Result<(Vec<u8>, RootFacts), Failure> {
+    let root = repository::newest_root(http, &Location::new(server, Side::Online)).await.map_err(failed)?;
+    let facts = repository::check_root(&root).map_err(failed)?;
+    Ok((root, facts))
+}
+
+/// Shows the server's root to somebody who can compare it, and asks. Where nobody is there to be asked, nothing is trusted.
+fn confirm(facts: &RootFacts) -> Result<(), Failure> {
+    let shown = facts.fingerprint.to_string();
+    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        let what = format!(
+            "--root FILE or --fingerprint SHA256 is needed: the root says whose releases this headend believes, so somebody has to \
+             vouch for it. The server's has SHA-256 {shown} (version {}); compare with what `feed-server keys list` shows on the origin",
+            facts.version
+        );
+        return Err(Failure::new(Reason::BadRequest, what));
+    }
+    eprintln!("The server's root (version {}, expires {}) has SHA-256\n\n    {shown}\n", facts.version, facts.expires);
+    eprint!("Compare with what `feed-server keys list` shows on the origin. Is it the same? (yes/no) ");
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    if read.is_ok() && answer.trim().eq_ignore_ascii_case("yes") {
+        return Ok(());
+    }
+    Err(Failure::new(Reason::BadRequest, "the root was not confirmed, so nothing is trusted and nothing was changed"))
+}
+
+/// As people write one: in groups, with colons, in capitals.
+fn fingerprint(text: &str) -> Result<Digest, String> {
+    let plain: String = text.chars().filter(|it| !it.is_whitespace() && *it != ':').collect();
+    plain.to_ascii_lowercase().parse().map_err(|_| "is not a SHA-256 of 64 hexadecimal digits".to_owned())
 }
 
 /// A root that an operator vouches for.

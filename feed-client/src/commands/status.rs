@@ -14,6 +14,7 @@ use url::Url;
 
 use super::{Global, failed, print};
 use crate::apply;
+use crate::clock::Edge;
 use crate::config::HeadendId;
 use crate::lock::Lock;
 use crate::state::{Hold, HoldReason, LastImport, ReleaseSource, State};
@@ -33,6 +34,12 @@ struct Facts {
     headend: Option<HeadendId>,
     repository: Option<&'static str>,
     root: Option<RootFacts>,
+    /// When the repository's signed metadata was last refreshed in full.
+    verified: Option<Timestamp>,
+    /// By this machine's clock.
+    now: Timestamp,
+    /// The clock is behind what happened already, or behind what was signed.
+    clock_behind: Option<Timestamp>,
     next_poll: Option<Timestamp>,
     last_import: Option<LastImport>,
     offline_root: Option<RootFacts>,
@@ -41,7 +48,8 @@ struct Facts {
     last_transfer: Option<Transfer>,
 }
 
-pub(super) fn status(global: &Global) -> Result<(), Failure> {
+pub(super) fn status(global: &Global, edge: Edge) -> Result<(), Failure> {
+    let now = edge.now();
     let local = global.local()?;
     let paths = &local.paths;
     let state = State::load(paths).map_err(failed)?;
@@ -76,6 +84,9 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
         headend: local.config.headend.id.clone().or_else(|| local.enrolment.as_ref().map(|e| e.id.clone())),
         repository: local.enrolment.as_ref().map(|enrolment| enrolment.repository.path()),
         root: state.root,
+        verified: state.refreshed.as_ref().map(|refreshed| refreshed.at),
+        now,
+        clock_behind: state.latest_known().filter(|latest| *latest > now),
         next_poll: state.next_poll,
         last_import: state.last_import,
         offline_root: local.import_root_facts(),
@@ -84,6 +95,17 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
         last_transfer: state.last_transfer,
     };
     print(global.json, &facts, &text(&facts, &TimeZone::system()))
+}
+
+/// How long ago, in the largest unit that is whole.
+fn age(at: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(at).as_secs();
+    match seconds {
+        ..0 => "in the future, by this machine's clock".to_owned(),
+        0..7_200 => format!("{} minutes ago", seconds / 60),
+        7_200..172_800 => format!("{} hours ago", seconds / 3_600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
 }
 
 /// `./feed-client-data` says little to somebody who stands in another directory than they think.
@@ -111,7 +133,9 @@ fn text(facts: &Facts, zone: &TimeZone) -> String {
         };
         format!("up to {}: {because}; `feed-client update` tries again", hold.serial)
     });
-    let root = facts.root.map(|root| format!("version {}, expires {}", root.version, time(root.expires)));
+    let root = facts
+        .root
+        .map(|root| format!("version {}, expires {}, SHA-256 {}", root.version, time(root.expires), root.fingerprint));
     let server = facts.server.as_ref().map(|server| match facts.repository {
         Some(repository) => format!("{server} (/{repository})"),
         None => server.to_string(),
@@ -130,12 +154,21 @@ fn text(facts: &Facts, zone: &TimeZone) -> String {
         ("Headend", facts.headend.as_ref().map(HeadendId::to_string)),
         ("Server", server.or_else(|| Some(no_server.to_owned()))),
         ("Repository root", root),
+        ("Verified", facts.verified.map(|at| format!("{} ({})", time(at), age(at, facts.now)))),
         ("Bundles' root", import_root),
         ("Next poll", facts.next_poll.map(time)),
         ("Data directory", Some(facts.data_directory.display().to_string())),
     ] {
         // Writing to a String does not fail.
         let _ = writeln!(text, "{label:<16}  {}", value.unwrap_or_else(none));
+    }
+    if let Some(latest) = facts.clock_behind {
+        let _ = writeln!(
+            text,
+            "{:<16}  behind: it was {} already; set it (NTP, UDP 123), for what has expired may look fresh",
+            "Clock",
+            time(latest)
+        );
     }
     if let Some(transfer) = &facts.last_transfer {
         let _ = writeln!(text, "{:<16}  {transfer}", "Last transfer");
@@ -175,6 +208,9 @@ mod tests {
             headend: None,
             repository: None,
             root: None,
+            verified: None,
+            now: Timestamp::UNIX_EPOCH,
+            clock_behind: Some(Timestamp::MAX),
             next_poll: None,
             source: None,
             last_import: None,
@@ -187,6 +223,7 @@ mod tests {
         assert!(text.contains("No Update since Installation"));
         assert!(text.contains("Cisco conditions version"));
         assert!(text.contains("not enrolled"));
+        assert!(text.contains("Clock             behind:"), "{text}");
         assert!(text.contains("Data directory    /somewhere"));
         assert!(text.contains("Last report       refused (unauthorized): another token"));
         let json = serde_json::to_value(&facts).unwrap();

@@ -47,6 +47,9 @@ impl Attempt<'_> {
         let settings = self.settings;
         let paths = &settings.paths;
         self.heal().await?;
+        if let Some(latest) = self.state.latest_known().filter(|latest| *latest > now) {
+            tracing::warn!(%now, %latest, "this machine's clock is behind what it said before, or what was signed; set it (NTP, UDP 123)");
+        }
         let remote = settings.remote()?;
         let store = Store::open(&paths.metadata(settings.side));
         let (http, location) = (&remote.http, &remote.location);

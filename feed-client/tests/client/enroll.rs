@@ -63,7 +63,7 @@ fn a_root_is_needed_and_must_be_the_servers() {
     let server = &world.server.url;
     let (code, reason, message) = world.fails(&["enroll", "--server", server]);
     assert_eq!((code, reason.as_str()), (2, "bad_request"));
-    assert!(message.contains("--root FILE is needed"), "{message}");
+    assert!(message.contains("--root FILE or --fingerprint SHA256 is needed"), "{message}");
 
     let another = world.path("another.json");
     fs::write(&another, Origin::new("repo").root_file()).unwrap();
