@@ -31,6 +31,9 @@ pub const POINTS: &[&str] = &[
     "prepare.forgotten",
     "manners.before_keep",
     "manners.kept",
+    "keys.made",
+    "keys.committed",
+    "keys.before_removal",
     "report.gathered",
     "report.kept",
 ];

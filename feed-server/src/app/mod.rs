@@ -21,7 +21,7 @@ use crate::config::{Config, UpstreamKind};
 use crate::headends::Inbox;
 use crate::increments::{Prepared, Preparer};
 use crate::metrics::Metrics;
-use crate::publish::{Keys, Published, Publisher};
+use crate::publish::{ChangeError, Keys, Published, Publisher, Quorum};
 use crate::store::records::{HeadendRecord, ReportRecord, RunRecord, Trigger};
 use crate::store::{Learned, Store, StoreError};
 use runs::{Request, Runs, Wishes};
@@ -101,6 +101,20 @@ impl App {
             changes: Mutex::new(()),
         };
         Ok(Opened { app, keys_created })
+    }
+
+    /// Makes the first keys of an origin that never started.
+    ///
+    /// # Errors
+    /// There are keys already; the data directory is in use, or a relay's; or what could not be done.
+    pub fn make_keys(config: &Config, quorum: Quorum) -> Result<(), Failure> {
+        let directory = &config.data.directory;
+        if config.upstream.role() == Role::Relay {
+            return Err(Failure::of(&ChangeError::Relay));
+        }
+        let store = Store::open(directory).map_err(|error| Failure::of(&error))?;
+        role::hold(&store, Role::Origin).map_err(|error| Failure::of(&error))?;
+        Keys::create(&directory.join(role::KEYS), quorum).map_err(|error| Failure::of(&error))
     }
 
     /// What this server is.

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::App;
 use super::facts::Expiry;
 use crate::config::{self, Role};
+use crate::publish::Role as SigningRole;
 use crate::store::chain_facts::{AcceptedChain, Authority, ChainChange};
 use crate::store::evidence::common_name;
 use crate::store::{Learned, Repository};
@@ -28,6 +29,9 @@ pub const ONLINE_ENDS_SOON: SignedDuration = SignedDuration::from_hours(3 * 24);
 /// How long before that of the offline repository: media that are carried once a week have two more chances.
 pub const OFFLINE_ENDS_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
+/// How long what is due may take to be signed: it is looked at every minute, and a large release is published meanwhile.
+const SIGNING_TAKES: SignedDuration = SignedDuration::from_hours(1);
+
 /// The kinds of warnings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -40,18 +44,24 @@ pub enum WarningKind {
     UnknownDialect,
     /// Upstream's clock and this machine's differ.
     ClockOffset,
-    /// Signed metadata that a relay received ends soon, or has ended.
+    /// Signed metadata that a relay received ends soon, or has ended; on an origin, it was to be signed anew and was not.
     MetadataExpiring,
+    /// A key that signs on schedule is not here.
+    SigningKeyMissing,
+    /// A next root waits for signatures.
+    RootUnsigned,
 }
 
 impl WarningKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::CertificateExpiring,
         Self::ChainChanged,
         Self::UnknownDialect,
         Self::ClockOffset,
         Self::MetadataExpiring,
+        Self::SigningKeyMissing,
+        Self::RootUnsigned,
     ];
 
     /// The metric label.
@@ -63,6 +73,8 @@ impl WarningKind {
             Self::UnknownDialect => "unknown_dialect",
             Self::ClockOffset => "clock_offset",
             Self::MetadataExpiring => "metadata_expiring",
+            Self::SigningKeyMissing => "signing_key_missing",
+            Self::RootUnsigned => "root_unsigned",
         }
     }
 }
@@ -94,14 +106,57 @@ impl App {
         warnings
     }
 
-    /// What ends of what a relay serves: it cannot sign anew, and what it needs has to be brought.
+    /// What ends of what a relay serves, since it cannot sign anew, and what it needs has to be brought; and on an origin
+    /// what cannot be signed anew, or waits for somebody to sign it.
     #[must_use]
     pub fn ending(&self) -> Vec<Warning> {
         match self.role() {
-            // Signed anew long before; that this fails, the log and `resign` say.
-            Role::Origin => Vec::new(),
+            Role::Origin => self.unsigned(),
             Role::Relay => ending(&self.metadata_expires(), &self.config.upstream, self.now()),
         }
+    }
+
+    fn unsigned(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        let waiting = self.publisher.waiting_roots().unwrap_or_default();
+        // Its own turn comes within a minute.
+        let late = self.now().checked_sub(SIGNING_TAKES).unwrap_or(Timestamp::MIN);
+        for (repository, role, since, expires) in self.publisher.overdue(late) {
+            if waiting.iter().any(|one| one.repository == repository) && role == SigningRole::Root {
+                continue;
+            }
+            let next = match role {
+                SigningRole::Root => {
+                    "run `feed-server keys renew`, and have it signed where the root keys are (`keys request`, `keys sign`, \
+                     `keys import-signatures`)"
+                }
+                SigningRole::Targets | SigningRole::Snapshot | SigningRole::Timestamp => "the log says why",
+            };
+            let verb = if expires <= self.now() { "ended" } else { "ends" };
+            let message = format!(
+                "the {repository} repository's {role} metadata was to be signed anew and is not; it {verb} at {expires}, and \
+                 headends then take nothing new and stay on what they run; {next}"
+            );
+            warnings.push(Warning { kind: WarningKind::MetadataExpiring, message, since });
+        }
+        for (repository, role, since) in self.publisher.lacking_keys() {
+            let message = format!(
+                "the {repository} repository's {role} key is not in keys/ of the data directory, so nothing new can be \
+                 published; put it back, or replace it with `feed-server keys rotate {role} --repository {repository}`, which \
+                 takes root keys"
+            );
+            warnings.push(Warning { kind: WarningKind::SigningKeyMissing, message, since });
+        }
+        for waiting in waiting {
+            let lacking: u64 = waiting.lacking.iter().map(|lacking| lacking.signatures).sum();
+            let message = format!(
+                "version {} of the {} root ({}) waits for signatures, {lacking} in all, and changes nothing until then; see \
+                 `feed-server keys list` and `keys request`, or give it up with `keys cancel`",
+                waiting.version, waiting.repository, waiting.what
+            );
+            warnings.push(Warning { kind: WarningKind::RootUnsigned, message, since: waiting.since });
+        }
+        warnings
     }
 
     /// What the log was told by the last run, at the beginning of the next one.

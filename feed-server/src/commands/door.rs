@@ -27,7 +27,6 @@ use crate::control::{ControlSocket, SocketPath};
 use crate::http::api::views::StatusView;
 use crate::http::errors::Problem;
 use crate::http::server::Servers;
-use crate::publish::Keys;
 use crate::store::user_name;
 use crate::{clock, jobs};
 
@@ -340,7 +339,7 @@ pub async fn open_app(config: Config, public_url: Option<Url>, start: Start) -> 
     }
     if keys_created {
         eprintln!("Signing keys were made in {}. Fingerprints (SHA-256):", app.config.data.directory.display());
-        for key in app.keys.iter().flat_map(Keys::fingerprints) {
+        for key in app.publisher.keys() {
             eprintln!("  {:<18} {}", format!("{} {}", key.repository, key.role), key.fingerprint);
         }
     }

@@ -13,15 +13,14 @@ use crate::app::warnings::Warning;
 /// oversleep; a minute is nothing beside the hours that signatures last.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 
-/// Signs whenever it is due, until `stop`. A relay cannot, and tells the log of what ends instead.
+/// Signs whenever it is due, until `stop`, and tells the log of what cannot be signed here.
 pub async fn keep(app: Arc<App>, stop: CancellationToken) {
     let mut told = Vec::new();
     loop {
-        match app.publisher.next_resign(app.now()) {
-            Some(due) if app.now() >= due => once(&app).await,
-            Some(_) => {}
-            None => told = tell_what_ends(&app, &told),
+        if app.publisher.next_resign(app.now()).is_some_and(|due| app.now() >= due) {
+            once(&app).await;
         }
+        told = tell_what_ends(&app, &told);
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}

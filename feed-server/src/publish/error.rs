@@ -9,7 +9,7 @@ use bundles::name::BadName;
 use bundles::offline_zip::ZipError;
 use bundles::{Digest, MemberPath, Reason, Reasoned, Serial};
 
-use super::{Repository, Role};
+use super::{ChangeError, KeyError, Repository, Role};
 use crate::store::StoreError;
 
 /// Why something could not be published. What was published before is still served.
@@ -40,6 +40,25 @@ pub enum PublishError {
         /// Where the keys are.
         path: PathBuf,
     },
+    /// A key that the root names for this is not at hand.
+    #[error(
+        "the {repository} repository's {role} key is not in {path}, so nothing new can be signed; put it back, or replace it \
+         with `feed-server keys rotate {role} --repository {repository}`, which takes root keys"
+    )]
+    KeysMissing {
+        /// Of which repository.
+        repository: Repository,
+        /// Which role's.
+        role: Role,
+        /// Where keys are.
+        path: PathBuf,
+    },
+    /// The keys themselves.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// A change of the root that cannot be.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
     /// A root that was kept cannot be read.
     #[error("the {repository} repository's root in the catalog cannot be read; restore a backup")]
     Root {
@@ -152,6 +171,9 @@ impl Reasoned for PublishError {
             Self::Io { .. } | Self::Root { .. } | Self::Received { .. } => Reason::Storage,
             Self::Store(source) => source.reason(),
             Self::OtherKeys { .. } => Reason::Signature,
+            Self::KeysMissing { .. } => Reason::Storage,
+            Self::Keys(source) => source.reason(),
+            Self::Change(source) => source.reason(),
             Self::Sign { .. } | Self::CutOff(_) => Reason::Internal,
             Self::Time(_) => Reason::Clock,
             Self::Name { .. } | Self::NotInRelease { .. } => Reason::NotAFeed,

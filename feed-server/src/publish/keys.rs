@@ -1,37 +1,54 @@
-//! The signing keys: one ed25519 key for each role of each repository, as PKCS#8 DER files.
+//! The signing keys that are at hand: ed25519 keys, as PKCS#8 DER files in one directory.
 //!
-//! All eight are made together in `keys.new`, which is then renamed: there is either no key, or the whole set. A set that
-//! is there is only read; a missing or foreign file in it is an error and never replaced, since headends trust no other.
+//! Which key signs what is not said here but in the newest root: a key is what its id says, whatever its file is called.
+//! The first set of an origin is made whole in `keys.new`, which is then renamed: there is either no key, or all of them.
+//! No key is ever made to stand in for one that is missing: that takes a new root (`super::rotation`).
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use bundles::{Digest, Reason, Reasoned};
+use arc_swap::ArcSwap;
+use bundles::Digest;
 use tough::schema::decoded::{Decoded, Hex};
-use tough::sign::Sign as _;
 
-use super::{Repository, Role};
+use super::{Key, KeyError, Repository, Role};
 
-/// The keys of both repositories. `Debug` shows where they are, never what they are.
+/// What private keys' files are called: all other files in the directory are left alone.
+const SUFFIX: &str = "der";
+
+/// In the first set of keys: how many of the root keys have to sign a root, where that is not one.
+const THRESHOLD: &str = "root-threshold";
+
+/// The most root keys that there may be: more than any committee, and a root stays small.
+pub const MOST_ROOT_KEYS: u64 = 16;
+
+/// The id of a key in signed metadata.
+pub(super) type KeyId = Decoded<Hex>;
+
+/// The keys of both repositories, as far as they are here. `Debug` shows where they are, never what they are.
 #[derive(Clone)]
 pub struct Keys {
     directory: PathBuf,
-    keys: Arc<Vec<Key>>,
+    keys: Arc<ArcSwap<Vec<(PathBuf, Key)>>>,
 }
 
-pub(super) struct Key {
-    repository: Repository,
-    role: Role,
-    pair: Ed25519KeyPair,
-    /// As it stands in the root.
-    pub(super) public: tough::schema::key::Key,
-    pub(super) id: Decoded<Hex>,
-    fingerprint: Digest,
+/// How many root keys the first root of each repository names, and how many of them have to sign the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quorum {
+    /// At least the threshold, at most [`MOST_ROOT_KEYS`].
+    pub root_keys: u64,
+    /// At least 1.
+    pub threshold: u64,
+}
+
+impl Default for Quorum {
+    fn default() -> Self {
+        Self { root_keys: 1, threshold: 1 }
+    }
 }
 
 /// What can be told of a key.
@@ -46,48 +63,100 @@ pub struct KeyFact {
     /// SHA-256 of the public key's SubjectPublicKeyInfo, as `openssl pkey -inform DER -pubout -outform DER | sha256sum`
     /// prints it.
     pub fingerprint: Digest,
-    /// The private key's file.
-    pub path: PathBuf,
+    /// The private key's file; `None` where it is not here.
+    pub path: Option<PathBuf>,
 }
 
 impl Keys {
-    /// Reads the keys, or makes them where the directory is not there; whether they were made.
+    /// Whether there are keys, or were.
     ///
     /// # Errors
-    /// A key is missing, unreadable, not a key, or readable by others; or the directory cannot be made.
+    /// The directory cannot be looked at.
+    pub fn are_at(directory: &Path) -> Result<bool, KeyError> {
+        directory.try_exists().map_err(failed("look at", directory))
+    }
+
+    /// Reads the keys, or makes the first set where the directory is not there; whether they were made.
+    ///
+    /// # Errors
+    /// A file is unreadable, not a key, or readable by others; or the directory cannot be made.
     pub fn open_or_create(directory: &Path) -> Result<(Self, bool), KeyError> {
-        let exists = directory.try_exists().map_err(failed("look at", directory))?;
+        let exists = Self::are_at(directory)?;
         if !exists {
-            create(directory)?;
+            Self::create(directory, Quorum::default())?;
         }
         Ok((Self::open(directory)?, !exists))
     }
 
-    fn open(directory: &Path) -> Result<Self, KeyError> {
-        let mut keys = Vec::new();
-        for (repository, role) in every_key() {
-            let path = directory.join(file_name(repository, role));
-            let mode = fs::metadata(&path).map_err(missing_or_failed(&path))?.permissions().mode();
-            if mode & 0o077 != 0 {
-                return Err(KeyError::OpenToOthers { path, mode: mode & 0o777 });
-            }
-            let der = fs::read(&path).map_err(missing_or_failed(&path))?;
-            keys.push(Key::read(repository, role, &der).ok_or(KeyError::NotAKey { path })?);
-        }
-        Ok(Self { directory: directory.to_owned(), keys: Arc::new(keys) })
+    /// Reads what is there, which may be none.
+    ///
+    /// # Errors
+    /// As [`Self::open_or_create`].
+    pub fn open(directory: &Path) -> Result<Self, KeyError> {
+        let keys = Self { directory: directory.to_owned(), keys: Arc::default() };
+        keys.reload()?;
+        Ok(keys)
     }
 
-    /// What can be told of each key.
-    #[must_use]
-    pub fn fingerprints(&self) -> Vec<KeyFact> {
-        let fact = |key: &Key| KeyFact {
-            repository: key.repository,
-            role: key.role,
-            key_id: hex::encode(&*key.id),
-            fingerprint: key.fingerprint,
-            path: self.directory.join(file_name(key.repository, key.role)),
+    /// Makes the first set of keys.
+    ///
+    /// # Errors
+    /// The directory is there already, or cannot be made; or `quorum` is none.
+    pub fn create(directory: &Path, quorum: Quorum) -> Result<(), KeyError> {
+        let Quorum { root_keys, threshold } = quorum;
+        if threshold == 0 || threshold > root_keys || root_keys > MOST_ROOT_KEYS {
+            return Err(KeyError::Quorum { keys: root_keys, threshold });
+        }
+        if Self::are_at(directory)? {
+            return Err(KeyError::Exists { path: directory.to_owned() });
+        }
+        let unfinished = directory.with_extension("new");
+        match fs::remove_dir_all(&unfinished) {
+            // No one has seen a key of a set that was never renamed into place.
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("remove", &unfinished)(error)),
+        }
+        DirBuilder::new().mode(0o700).create(&unfinished).map_err(failed("make the directory", &unfinished))?;
+        for repository in Repository::ALL {
+            for role in Role::ALL {
+                let count = if role == Role::Root { root_keys } else { 1 };
+                for number in 1..=count {
+                    let number = if count == 1 { String::new() } else { format!("-{number}") };
+                    let path = unfinished.join(format!("{repository}-{role}{number}.{SUFFIX}"));
+                    write_private(&path, &Key::make()?).map_err(failed("write", &path))?;
+                }
+            }
+        }
+        if threshold > 1 {
+            let path = unfinished.join(THRESHOLD);
+            write_private(&path, threshold.to_string().as_bytes()).map_err(failed("write", &path))?;
+        }
+        sync_directory(&unfinished)?;
+        fs::rename(&unfinished, directory).map_err(failed("rename to", directory))?;
+        sync_directory(directory.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")))
+    }
+
+    /// Looks again at what is there.
+    ///
+    /// # Errors
+    /// As [`Self::open_or_create`]; then those that were known are known still.
+    pub fn reload(&self) -> Result<(), KeyError> {
+        let mut keys = Vec::new();
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries.collect::<io::Result<Vec<_>>>().map_err(failed("read", &self.directory))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(failed("read", &self.directory)(error)),
         };
-        self.keys.iter().map(fact).collect()
+        let mut paths: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).collect();
+        paths.retain(|path| path.extension().is_some_and(|suffix| suffix == SUFFIX));
+        paths.sort();
+        for path in paths {
+            let key = Key::read(&path)?;
+            keys.push((path, key));
+        }
+        self.keys.store(Arc::new(keys));
+        Ok(())
     }
 
     /// Where they are.
@@ -96,25 +165,83 @@ impl Keys {
         &self.directory
     }
 
-    /// The key that signs a role's metadata; every set has all of them.
-    pub(super) fn of(&self, repository: Repository, role: Role) -> Option<&Key> {
-        self.keys.iter().find(|key| (key.repository, key.role) == (repository, role))
-    }
-}
-
-impl Key {
-    fn read(repository: Repository, role: Role, der: &[u8]) -> Option<Self> {
-        let pair = Ed25519KeyPair::from_pkcs8(der).ok()?;
-        let public = pair.tuf_key();
-        let id = public.key_id().ok()?;
-        let der: PublicKeyX509Der<'_> = pair.public_key().as_der().ok()?;
-        let fingerprint = Digest::of(der.as_ref());
-        Some(Self { repository, role, pair, public, id, fingerprint })
+    /// Those that are here of these, in the order of their ids: each once.
+    pub(super) fn among<'i>(&self, ids: impl IntoIterator<Item = &'i KeyId>) -> Vec<Key> {
+        let keys = self.keys.load();
+        let found = ids.into_iter().filter_map(|id| keys.iter().find(|(_, key)| key.id == *id));
+        let found: BTreeMap<Vec<u8>, Key> = found.map(|(_, key)| (key.id.to_vec(), key.clone())).collect();
+        found.into_values().collect()
     }
 
-    /// `None` where the provider fails.
-    pub(super) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
-        self.pair.try_sign(message).ok().map(|signature| signature.as_ref().to_vec())
+    /// The files of this key.
+    pub(super) fn files_of(&self, id: &KeyId) -> Vec<PathBuf> {
+        self.keys.load().iter().filter(|(_, key)| key.id == *id).map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Whether there is any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.load().is_empty()
+    }
+
+    /// The first set's keys for a role, by the names of their files: nothing else says so before there is a root.
+    pub(super) fn first_of(&self, repository: Repository, role: Role) -> Vec<Key> {
+        let name = format!("{repository}-{role}");
+        let is_its = |path: &Path| {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            stem.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        self.keys.load().iter().filter(|(path, _)| is_its(path)).map(|(_, key)| key.clone()).collect()
+    }
+
+    /// How many root keys have to sign, in the first set.
+    pub(super) fn first_threshold(&self) -> Result<u64, KeyError> {
+        let path = self.directory.join(THRESHOLD);
+        match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map_err(|_| KeyError::NotAKey { path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(1),
+            Err(error) => Err(failed("read", &path)(error)),
+        }
+    }
+
+    /// Makes a key; on disk when it returns. It signs nothing before a root names it.
+    pub(super) fn add(&self, repository: Repository, role: Role) -> Result<Key, KeyError> {
+        let der = Key::make()?;
+        let key = Key::of(&der).ok_or(KeyError::NoRandomness)?;
+        match DirBuilder::new().mode(0o700).create(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed("make the directory", &self.directory)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let name = format!("{repository}-{role}-{}", &hex::encode(&*key.id)[..16]);
+        let path = self.directory.join(format!("{name}.{SUFFIX}"));
+        // Under another suffix first: half a key is no reason for not starting.
+        let unfinished = self.directory.join(format!("{name}.new"));
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &unfinished)(error)),
+            Ok(()) | Err(_) => {}
+        }
+        write_private(&unfinished, &der).map_err(failed("write", &unfinished))?;
+        fs::rename(&unfinished, &path).map_err(failed("rename to", &path))?;
+        sync_directory(&self.directory)?;
+        self.reload()?;
+        Ok(key)
+    }
+
+    /// Removes a key's files; which.
+    pub(super) fn remove(&self, id: &KeyId) -> Result<Vec<PathBuf>, KeyError> {
+        let paths = self.files_of(id);
+        for path in &paths {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", path)(error)),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        if !paths.is_empty() {
+            sync_directory(&self.directory)?;
+            self.reload()?;
+        }
+        Ok(paths)
     }
 }
 
@@ -124,35 +251,8 @@ impl std::fmt::Debug for Keys {
     }
 }
 
-fn every_key() -> impl Iterator<Item = (Repository, Role)> {
-    Repository::ALL.into_iter().flat_map(|repository| Role::ALL.into_iter().map(move |role| (repository, role)))
-}
-
-fn file_name(repository: Repository, role: Role) -> String {
-    format!("{repository}-{role}.der")
-}
-
-fn create(directory: &Path) -> Result<(), KeyError> {
-    let unfinished = directory.with_extension("new");
-    match fs::remove_dir_all(&unfinished) {
-        // No one has seen a key of a set that was never renamed into place.
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed("remove", &unfinished)(error)),
-    }
-    DirBuilder::new().mode(0o700).create(&unfinished).map_err(failed("make the directory", &unfinished))?;
-    for (repository, role) in every_key() {
-        let path = unfinished.join(file_name(repository, role));
-        // Version 1, without the public key: OpenSSL reads no other for ed25519.
-        let der = Ed25519KeyPair::generate().and_then(|pair| pair.to_pkcs8v1()).map_err(|_| KeyError::NoRandomness)?;
-        write_private(&path, der.as_ref()).map_err(failed("write", &path))?;
-    }
-    sync_directory(&unfinished)?;
-    fs::rename(&unfinished, directory).map_err(failed("rename to", directory))?;
-    sync_directory(directory.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")))
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file that only its owner can read, and that is not there yet.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
@@ -162,69 +262,7 @@ fn sync_directory(path: &Path) -> Result<(), KeyError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(failed("sync the directory", path))
 }
 
-fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError {
+pub(super) fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyError {
     let path = path.to_owned();
     move |source| KeyError::Io { act, path, source }
-}
-
-fn missing_or_failed(path: &Path) -> impl FnOnce(io::Error) -> KeyError {
-    let path = path.to_owned();
-    move |source| match source.kind() {
-        io::ErrorKind::NotFound => KeyError::Missing { path },
-        _ => KeyError::Io { act: "read", path, source },
-    }
-}
-
-/// Why there are no keys to sign with.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// The file system said no.
-    #[error("cannot {act} {path}; check free space and permissions of the data directory")]
-    Io {
-        /// "read", "write", …
-        act: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// One of the set is not there.
-    #[error(
-        "the signing key {path} is missing; restore the directory of keys from a backup: headends trust no other keys"
-    )]
-    Missing {
-        /// Its file.
-        path: PathBuf,
-    },
-    /// Others may read it.
-    #[error(
-        "the signing key {path} has mode {mode:o}, so others may have read it; make it 600, and rotate it if they may have"
-    )]
-    OpenToOthers {
-        /// Its file.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// Not an ed25519 key in PKCS#8 DER.
-    #[error("{path} is not an ed25519 key in PKCS#8 DER; restore the directory of keys from a backup")]
-    NotAKey {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The system has no randomness to give.
-    #[error("no key could be made: the system's source of randomness failed")]
-    NoRandomness,
-}
-
-impl Reasoned for KeyError {
-    fn reason(&self) -> Reason {
-        match self {
-            Self::Io { .. } | Self::Missing { .. } | Self::OpenToOthers { .. } | Self::NotAKey { .. } => {
-                Reason::Storage
-            }
-            Self::NoRandomness => Reason::Internal,
-        }
-    }
 }

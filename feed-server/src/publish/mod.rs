@@ -20,12 +20,17 @@
 //! in the catalog too, so a tree that was lost or damaged is made anew by the next [`Publisher::publish`].
 
 mod bundle_zips;
+mod change;
 mod error;
+mod key;
 mod keys;
 mod metadata;
+mod pending;
 mod published;
 mod publisher;
+mod request;
 mod roots;
+mod rotation;
 mod set;
 mod sidecars;
 mod signer;
@@ -40,16 +45,21 @@ mod zips;
 
 use std::fmt;
 
+pub use change::{Change, ChangeError};
 pub use error::PublishError;
-pub use keys::{KeyError, KeyFact, Keys};
+pub use key::{Key, KeyError};
+pub use keys::{KeyFact, Keys, MOST_ROOT_KEYS, Quorum};
+pub use pending::{Lacking, Waiting};
 pub use published::{Body, Cache, Published, Served};
 pub use publisher::Publisher;
+pub use request::{Request, RequestError, RootRequest};
+pub use rotation::Rotated;
 pub use zips::ZipOrigin;
 
 pub use crate::store::Repository;
 
 /// TUF's four top-level roles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Names the keys of all roles.
@@ -65,6 +75,12 @@ pub enum Role {
 impl Role {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Root, Self::Targets, Self::Snapshot, Self::Timestamp];
+
+    /// By TUF's word for it.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == name)
+    }
 
     /// TUF's word for it.
     #[must_use]

@@ -9,17 +9,24 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bundles::index::Patterns;
 use bundles::report::Failure;
-use bundles::{Digest, Manifest};
+use bundles::{Digest, Manifest, Reasoned as _};
 use jiff::Timestamp;
+use tough::schema::{Root, Signed};
 use url::Url;
 
 use super::bundle_zips;
-use super::keys::Keys;
+use super::change::{Change, ChangeError};
+use super::key::fingerprint;
+use super::keys::{KeyFact, Keys};
 use super::metadata;
+use super::pending::Waiting;
 use super::published::Published;
+use super::request::Request;
 use super::roots::Roots;
+use super::rotation::{self, Rotated, Rotation};
 use super::set::Set;
 use super::signer::Signer;
+use super::signing::role_type;
 use super::targets::Wants;
 use super::terms::Term;
 use super::tree::Tree;
@@ -48,6 +55,7 @@ struct Inner {
     valid_for: Duration,
     rewriting: Rewriting,
     configured_url: Option<Url>,
+    opened: Timestamp,
     listening_url: Mutex<Option<Url>>,
     published: Arc<ArcSwap<Published>>,
     changed: tokio::sync::Notify,
@@ -80,6 +88,7 @@ impl Publisher {
             valid_for: config.bundles.valid_for,
             rewriting,
             configured_url: config.serve.public_url.clone(),
+            opened: now,
             listening_url: Mutex::new(url_of(config.listen.address, config.listen.tls.is_some())),
             published: Arc::new(ArcSwap::from_pointee(Published::empty())),
             changed: tokio::sync::Notify::new(),
@@ -158,6 +167,106 @@ impl Publisher {
         Some(self.inner.published.load().next_due().map_or(now, |due| due.max(now)))
     }
 
+    /// Makes the next root of these repositories, which says differently what `change` says, and publishes it where enough
+    /// of the keys that have to sign it are here; else it waits for signatures.
+    ///
+    /// # Errors
+    /// There can be no such root, one waits already, or this is a relay; then nothing changed. What is there is published by
+    /// the next run where that alone failed, as [`Self::failure`] says.
+    pub async fn change_keys(
+        &self,
+        repositories: Vec<Repository>,
+        change: Change,
+        now: Timestamp,
+    ) -> Result<Vec<Rotated>, PublishError> {
+        self.rotating(now, move |inner| inner.change_keys(&repositories, &change, now)).await
+    }
+
+    /// What waits for signatures, to be carried to where root keys are.
+    ///
+    /// # Errors
+    /// Nothing does; or the catalog cannot be read.
+    pub async fn signing_request(&self, now: Timestamp) -> Result<Request, PublishError> {
+        self.alone(move |inner| inner.rotation(now)?.request(&inner.kept_roots(now)?)).await
+    }
+
+    /// Takes signatures that were made elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::change_keys`]; or one of them is not right.
+    pub async fn import_signatures(&self, signed: Request, now: Timestamp) -> Result<Vec<Rotated>, PublishError> {
+        self.rotating(now, move |inner| inner.rotation(now)?.import(&inner.kept_roots(now)?, &signed)).await
+    }
+
+    /// Gives up what waits for signatures.
+    ///
+    /// # Errors
+    /// Nothing does; or the catalog cannot be written.
+    pub async fn cancel_keys(&self, now: Timestamp) -> Result<Vec<Waiting>, PublishError> {
+        self.alone(move |inner| inner.rotation(now)?.cancel(&inner.kept_roots(now)?)).await
+    }
+
+    async fn rotating(
+        &self,
+        now: Timestamp,
+        change: impl FnOnce(&Inner) -> Result<Vec<Rotated>, PublishError> + Send + 'static,
+    ) -> Result<Vec<Rotated>, PublishError> {
+        let work = move |inner: &Inner| {
+            let rotated = change(inner)?;
+            let published = match rotated.iter().any(|one| one.lacking.is_empty()) {
+                true => inner.publish(now).map(drop),
+                false => Ok(()),
+            };
+            Ok((rotated, published))
+        };
+        let (rotated, published) = self.alone(work).await?;
+        if let Err(error) = &published {
+            let (reason, message) = (error.reason().as_str(), error.whole_message());
+            tracing::error!(
+                reason,
+                error = message,
+                "the new root cannot be published yet; the next try is in a minute"
+            );
+            self.note(Some(error));
+        }
+        Ok(rotated)
+    }
+
+    /// Every key that the newest roots name; none on a relay.
+    #[must_use]
+    pub fn keys(&self) -> Vec<KeyFact> {
+        self.inner.key_facts()
+    }
+
+    /// What waits for signatures.
+    ///
+    /// # Errors
+    /// The catalog cannot be read.
+    pub fn waiting_roots(&self) -> Result<Vec<Waiting>, PublishError> {
+        let roots: Vec<_> = self.inner.published_roots().collect();
+        rotation::waiting(&self.inner.store, &roots)
+    }
+
+    /// Since when roles lack keys here to sign them with, and which; other than root, whose keys may well be elsewhere.
+    #[must_use]
+    pub fn lacking_keys(&self) -> Vec<(Repository, Role, Timestamp)> {
+        let facts = self.inner.key_facts().into_iter();
+        let lacking = facts.filter(|key| key.role != Role::Root && key.path.is_none());
+        lacking.map(|key| (key.repository, key.role, self.inner.opened)).collect()
+    }
+
+    /// What was to be signed anew before `now` and was not: since when, and when it ends.
+    #[must_use]
+    pub fn overdue(&self, now: Timestamp) -> Vec<(Repository, Role, Timestamp, Timestamp)> {
+        if self.inner.keys.is_none() {
+            return Vec::new();
+        }
+        let with_due = self.metadata_expiries().into_iter().map(|(repository, role, expires)| {
+            (repository, role, Term::of(repository, role, self.inner.valid_for).due_at(expires), expires)
+        });
+        with_due.filter(|(.., due, _)| *due <= now).collect()
+    }
+
     /// The newest root of a repository, as headends enroll with it; `None` where a relay does not have that repository.
     #[must_use]
     pub fn root_json(&self, repository: Repository) -> Option<Vec<u8>> {
@@ -204,6 +313,61 @@ impl Inner {
         let (store, tree, keys) = (&self.store, &self.tree, self.keys.as_ref()?);
         let known = self.published.load().verified(repository);
         Some(Signer { store, tree, keys, valid_for: self.valid_for, repository, now, known })
+    }
+
+    fn rotation(&self, now: Timestamp) -> Result<Rotation<'_>, PublishError> {
+        let keys = self.keys.as_ref().ok_or(ChangeError::Relay)?;
+        keys.reload()?;
+        Ok(Rotation { store: &self.store, keys, now })
+    }
+
+    /// An origin's roots.
+    fn kept_roots(&self, now: Timestamp) -> Result<Vec<(Repository, Roots)>, PublishError> {
+        let signers = Repository::ALL.into_iter().filter_map(|repository| self.signer(repository, now));
+        signers.map(|signer| Ok((signer.repository, signer.roots()?))).collect()
+    }
+
+    fn change_keys(
+        &self,
+        repositories: &[Repository],
+        change: &Change,
+        now: Timestamp,
+    ) -> Result<Vec<Rotated>, PublishError> {
+        let rotation = self.rotation(now)?;
+        let all = self.kept_roots(now)?;
+        let changed = all.iter().filter(|(repository, _)| repositories.contains(repository));
+        let term = |repository| Term::of(repository, Role::Root, self.valid_for);
+        let changed: Vec<_> =
+            changed.map(|(repository, roots)| (*repository, roots.clone(), term(*repository))).collect();
+        rotation.change(&changed, &all, change)
+    }
+
+    /// The newest roots that are served.
+    fn published_roots(&self) -> impl Iterator<Item = (Repository, Root)> {
+        let published = self.published.load();
+        Repository::ALL.into_iter().filter_map(move |repository| {
+            let signed: Signed<Root> = serde_json::from_slice(&published.root(repository)?).ok()?;
+            Some((repository, signed.signed))
+        })
+    }
+
+    fn key_facts(&self) -> Vec<KeyFact> {
+        let Some(keys) = &self.keys else { return Vec::new() };
+        let mut facts = Vec::new();
+        for (repository, root) in self.published_roots() {
+            for role in Role::ALL {
+                let Some(named) = root.roles.get(&role_type(role)) else { continue };
+                let public = named.keyids.iter().filter_map(|id| Some((id, root.keys.get(id)?)));
+                facts.extend(public.map(|(id, public)| KeyFact {
+                    repository,
+                    role,
+                    key_id: hex::encode(&**id),
+                    fingerprint: fingerprint(public),
+                    path: keys.files_of(id).into_iter().next(),
+                }));
+            }
+        }
+        facts
     }
 
     /// The repositories that there are.
@@ -278,6 +442,10 @@ impl Inner {
         }
         self.tree.settle()?;
         let published = self.refresh(sets.iter().map(Set::roots))?;
+        if self.keys.is_some() {
+            let roots: Vec<_> = sets.iter().map(|set| (set.repository, set.roots.clone())).collect();
+            self.rotation(now)?.retire(&roots)?;
+        }
         bundled.map(|_| published)
     }
 
@@ -368,9 +536,17 @@ impl Inner {
         &self,
         roots: impl IntoIterator<Item = (Repository, &'r Roots)>,
     ) -> Result<Arc<Published>, PublishError> {
-        let signs = self.keys.is_some();
-        let term = |repository, role| signs.then(|| Term::of(repository, role, self.valid_for));
-        let published = Arc::new(Published::of_tree(&self.tree, &self.published.load(), roots, term)?);
+        let roots: Vec<_> = roots.into_iter().collect();
+        // A root that cannot be signed here is no reason to wake for: it is looked at again whenever something is signed.
+        let is_due_here = |repository, role| match &self.keys {
+            Some(keys) if role == Role::Root => {
+                roots.iter().any(|(of, roots)| *of == repository && roots.can_be_renewed(keys))
+            }
+            Some(_) => true,
+            None => false,
+        };
+        let term = |repository, role| is_due_here(repository, role).then(|| Term::of(repository, role, self.valid_for));
+        let published = Arc::new(Published::of_tree(&self.tree, &self.published.load(), roots.iter().copied(), term)?);
         self.published.store(published.clone());
         self.changed.notify_one();
         Ok(published)

@@ -13,10 +13,10 @@ use tough::schema::{Metafile, Root, Snapshot, Target, Targets, Timestamp as Time
 use super::keys::Keys;
 use super::metadata::{Chain, TIMESTAMP, Verified, folder, numbered};
 use super::roots::Roots;
-use super::signing::{SPEC_VERSION, SignedRole};
+use super::signing::{SPEC_VERSION, SignedRole, role_type};
 use super::terms::Term;
 use super::tree::Tree;
-use super::{PublishError, Repository, Role};
+use super::{Key, PublishError, Repository, Role};
 use crate::store::Store;
 
 /// The last version number of each role. Those of the catalog outlive the tree, those of the tree a restored catalog.
@@ -73,16 +73,21 @@ impl Signer<'_> {
             return Ok(Some((Chain { timestamp, snapshot, targets }, false)));
         }
 
+        // Before any number is used: that a key is missing is no reason to leave gaps.
+        let roles = [(targets.is_none(), Role::Targets), (snapshot.is_none(), Role::Snapshot), (true, Role::Timestamp)];
+        for (_, role) in roles.into_iter().filter(|(is_due, _)| *is_due) {
+            self.keys_of(root, role)?;
+        }
         let versions = self.reserve(targets.is_none(), snapshot.is_none())?;
         let targets = match targets {
             Some(targets) => targets.clone(),
-            None => Arc::new(self.targets(versions.targets, wanted)?),
+            None => Arc::new(self.targets(root, versions.targets, wanted)?),
         };
         let snapshot = match snapshot {
             Some(snapshot) => snapshot.clone(),
-            None => self.snapshot(versions.snapshot, targets.meta())?,
+            None => self.snapshot(root, versions.snapshot, targets.meta())?,
         };
-        let timestamp = self.timestamp(versions.timestamp, snapshot.meta())?;
+        let timestamp = self.timestamp(root, versions.timestamp, snapshot.meta())?;
         Ok(Some((Chain { timestamp, snapshot, targets }, true)))
     }
 
@@ -127,27 +132,51 @@ impl Signer<'_> {
         })
     }
 
-    fn targets(&self, version: u64, targets: HashMap<TargetName, Target>) -> Result<SignedRole<Targets>, PublishError> {
+    /// Enough keys to sign a role under this root.
+    fn keys_of(&self, root: &Root, role: Role) -> Result<Vec<Key>, PublishError> {
+        let named = root.roles.get(&role_type(role));
+        let keys = named.map(|named| self.keys.among(&named.keyids)).unwrap_or_default();
+        match named {
+            Some(named) if keys.len() as u64 >= named.threshold.get() => Ok(keys),
+            Some(_) | None => Err(PublishError::KeysMissing {
+                repository: self.repository,
+                role,
+                path: self.keys.directory().to_owned(),
+            }),
+        }
+    }
+
+    fn targets(
+        &self,
+        root: &Root,
+        version: u64,
+        targets: HashMap<TargetName, Target>,
+    ) -> Result<SignedRole<Targets>, PublishError> {
         let expires = self.term(Role::Targets).expires(self.now)?;
         let mut role = Targets::new(SPEC_VERSION.to_owned(), number(version), expires);
         role.targets = targets;
         // An empty set of delegations is allowed, and nothing that a reader should have to think about.
         role.delegations = None;
-        SignedRole::sign(self.repository, Role::Targets, role, self.keys)
+        SignedRole::sign(self.repository, Role::Targets, role, &self.keys_of(root, Role::Targets)?)
     }
 
-    fn snapshot(&self, version: u64, targets: Metafile) -> Result<SignedRole<Snapshot>, PublishError> {
+    fn snapshot(&self, root: &Root, version: u64, targets: Metafile) -> Result<SignedRole<Snapshot>, PublishError> {
         let expires = self.term(Role::Snapshot).expires(self.now)?;
         let mut role = Snapshot::new(SPEC_VERSION.to_owned(), number(version), expires);
         role.meta.insert("targets.json".to_owned(), targets);
-        SignedRole::sign(self.repository, Role::Snapshot, role, self.keys)
+        SignedRole::sign(self.repository, Role::Snapshot, role, &self.keys_of(root, Role::Snapshot)?)
     }
 
-    fn timestamp(&self, version: u64, snapshot: Metafile) -> Result<SignedRole<TimestampRole>, PublishError> {
+    fn timestamp(
+        &self,
+        root: &Root,
+        version: u64,
+        snapshot: Metafile,
+    ) -> Result<SignedRole<TimestampRole>, PublishError> {
         let expires = self.term(Role::Timestamp).expires(self.now)?;
         let mut role = TimestampRole::new(SPEC_VERSION.to_owned(), number(version), expires);
         role.meta.insert("snapshot.json".to_owned(), snapshot);
-        SignedRole::sign(self.repository, Role::Timestamp, role, self.keys)
+        SignedRole::sign(self.repository, Role::Timestamp, role, &self.keys_of(root, Role::Timestamp)?)
     }
 }
 

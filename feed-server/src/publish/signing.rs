@@ -11,8 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tough::schema::{Hashes, Metafile, Role as TufRole, RoleType, Root, Signature, Signed};
 
-use super::keys::Keys;
-use super::{PublishError, Repository, Role};
+use super::{Key, PublishError, Repository, Role};
 
 /// The TUF version whose rules the metadata follows.
 pub(super) const SPEC_VERSION: &str = "1.0.0";
@@ -25,13 +24,16 @@ pub(super) struct SignedRole<T> {
 }
 
 impl<T: TufRole + Serialize> SignedRole<T> {
-    pub(super) fn sign(repository: Repository, role: Role, signed: T, keys: &Keys) -> Result<Self, PublishError> {
+    /// Signs with these keys, of which there are enough.
+    pub(super) fn sign(repository: Repository, role: Role, signed: T, keys: &[Key]) -> Result<Self, PublishError> {
         let failed = |source| PublishError::Sign { repository, role, source };
-        let key = keys.of(repository, role).ok_or_else(|| failed("the set of keys has none for it".into()))?;
-        let message = signed.canonical_form().map_err(|source| failed(source.into()))?;
-        let signature = key.sign(&message).ok_or_else(|| failed("the cryptographic provider failed".into()))?;
-        let signed = Signed { signed, signatures: vec![Signature { keyid: key.id.clone(), sig: signature.into() }] };
-        let bytes = sorted_json(&signed).map_err(|source| failed(source.into()))?;
+        let signatures = signatures(&signed, keys).map_err(failed)?;
+        Self::assemble(Signed { signed, signatures }).map_err(|source| failed(source.into()))
+    }
+
+    /// What was signed elsewhere.
+    pub(super) fn assemble(signed: Signed<T>) -> serde_json::Result<Self> {
+        let bytes = sorted_json(&signed)?;
         Ok(Self { signed: signed.signed, bytes })
     }
 
@@ -65,6 +67,19 @@ impl<T: TufRole + Serialize + DeserializeOwned> SignedRole<T> {
     }
 }
 
+/// These keys' signatures, in their order.
+pub(super) fn signatures(
+    signed: &impl TufRole,
+    keys: &[Key],
+) -> Result<Vec<Signature>, Box<dyn std::error::Error + Send + Sync>> {
+    let message = signed.canonical_form()?;
+    let sign = |key: &Key| {
+        let signature = key.sign(&message).ok_or("the cryptographic provider failed")?;
+        Ok(Signature { keyid: key.id.clone(), sig: signature.into() })
+    };
+    keys.iter().map(sign).collect()
+}
+
 pub(super) fn hashes(digest: &Digest) -> Hashes {
     Hashes { sha256: digest.as_bytes().to_vec().into(), _extra: HashMap::new() }
 }
@@ -79,7 +94,7 @@ pub(super) const fn role_type(role: Role) -> RoleType {
     }
 }
 
-fn sorted_json(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+pub(super) fn sorted_json(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut value = serde_json::to_value(value)?;
     // Sorted by itself unless some crate of the build asks serde_json to keep insertion order.
     value.sort_all_objects();

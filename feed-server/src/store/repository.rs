@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The two sets of metadata over the same targets. They share no key: TUF lets any next root that the old root's keys
 /// signed replace the old one, and a root does not name its repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Repository {
     /// `/repo`: short-lived, for headends that reach the server.
@@ -16,6 +16,12 @@ pub enum Repository {
 impl Repository {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Online, Self::Offline];
+
+    /// By its word.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|repository| repository.as_str() == name)
+    }
 
     /// For labels, key files and records.
     #[must_use]

@@ -31,7 +31,8 @@ const MAX_JSON_BYTES: usize = 64 << 10;
         status::get, releases::list, releases::get, sync::start, sync::get, sync::runs, sync::run,
         imports::take, imports::list, imports::get, trust::get,
         headends::list, headends::get, headends::add, headends::remove, report::put,
-        tokens::list, tokens::add, tokens::revoke, keys::list, keys::root,
+        tokens::list, tokens::add, tokens::revoke, keys::list, keys::root, keys::change, keys::request,
+        keys::cancel, keys::sign,
     ),
     modifiers(&Schemes)
 )]
@@ -89,6 +90,9 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(at("/tokens").route(web::get().to(tokens::list)).route(web::post().to(tokens::add)))
         .service(at("/tokens/{name}").route(web::delete().to(tokens::revoke)))
         .service(at("/keys").route(web::get().to(keys::list)))
+        .service(at("/keys/changes").route(web::post().to(keys::change)))
+        .service(at("/keys/request").route(web::get().to(keys::request)).route(web::delete().to(keys::cancel)))
+        .service(at("/keys/signatures").route(web::post().to(keys::sign)))
         .service(at("/keys/root/{repository}").route(web::get().to(keys::root)))
         .default_service(web::to(super::errors::no_such_route));
     config.service(api);

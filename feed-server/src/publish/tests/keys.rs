@@ -4,30 +4,34 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use bundles::Reasoned as _;
 
-use crate::publish::{KeyError, Keys, PublishError, Publisher, Repository};
+use crate::publish::{KeyError, Keys, PublishError, Publisher, Quorum, Repository};
 use crate::testing::{World, start};
 
 fn mode(path: &std::path::Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
+fn files(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
 #[test]
 fn keys_are_made_once_and_only_their_owner_can_read_them() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("keys");
-    let (keys, created) = Keys::open_or_create(&path).unwrap();
-    assert!(created);
+    let world = World::new();
+    let path = world.config.data.directory.join("keys");
     assert_eq!(mode(&path), 0o700);
-    let facts = keys.fingerprints();
+    let facts = world.publisher.keys();
     assert_eq!(facts.len(), 8);
-    assert!(facts.iter().all(|fact| mode(&fact.path) == 0o600));
+    assert!(facts.iter().all(|fact| mode(fact.path.as_ref().unwrap()) == 0o600));
     let ids: HashSet<_> = facts.iter().map(|fact| &fact.key_id).collect();
     let fingerprints: HashSet<_> = facts.iter().map(|fact| fact.fingerprint).collect();
     assert_eq!((ids.len(), fingerprints.len()), (8, 8), "no key is used twice");
 
-    let (again, created) = Keys::open_or_create(&path).unwrap();
+    let (_, created) = Keys::open_or_create(&path).unwrap();
     assert!(!created);
-    assert_eq!(again.fingerprints(), facts);
+    assert_eq!(world.reopen().publisher.keys(), facts);
 }
 
 #[test]
@@ -36,21 +40,22 @@ fn keys_that_a_killed_process_left_half_made_are_not_used() {
     let (path, unfinished) = (directory.path().join("keys"), directory.path().join("keys.new"));
     fs::create_dir(&unfinished).unwrap();
     fs::write(unfinished.join("online-root.der"), b"half a k").unwrap();
-    let (keys, created) = Keys::open_or_create(&path).unwrap();
+    let (_, created) = Keys::open_or_create(&path).unwrap();
     assert!(created && !unfinished.exists());
-    assert_eq!(keys.fingerprints().len(), 8);
+    assert_eq!(files(&path).len(), 8);
 }
 
 #[test]
 fn a_set_of_keys_is_never_mended_by_making_keys() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("keys");
-    let (keys, _) = Keys::open_or_create(&path).unwrap();
-    let one = keys.fingerprints()[3].path.clone();
+    Keys::open_or_create(&path).unwrap();
+    let one = files(&path)[3].clone();
     let der = fs::read(&one).unwrap();
 
     fs::remove_file(&one).unwrap();
-    assert!(matches!(Keys::open_or_create(&path), Err(KeyError::Missing { path }) if path == one));
+    let (_, created) = Keys::open_or_create(&path).unwrap();
+    assert!(!created && files(&path).len() == 7);
     fs::write(&one, b"no key").unwrap();
     fs::set_permissions(&one, Permissions::from_mode(0o600)).unwrap();
     assert!(matches!(Keys::open_or_create(&path), Err(KeyError::NotAKey { .. })));
@@ -60,11 +65,24 @@ fn a_set_of_keys_is_never_mended_by_making_keys() {
 }
 
 #[test]
+fn a_first_set_has_the_root_keys_that_were_asked_for_and_no_threshold_that_they_cannot_reach() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys");
+    for (root_keys, threshold) in [(2, 3), (1, 0), (17, 1)] {
+        let refused = Keys::create(&path, Quorum { root_keys, threshold });
+        assert!(matches!(refused, Err(KeyError::Quorum { .. })), "{threshold} of {root_keys}");
+    }
+    Keys::create(&path, Quorum { root_keys: 3, threshold: 2 }).unwrap();
+    assert_eq!(files(&path).iter().filter(|path| path.extension().is_some()).count(), 12);
+    assert!(matches!(Keys::create(&path, Quorum::default()), Err(KeyError::Exists { .. })));
+}
+
+#[test]
 fn debug_output_shows_no_key() {
     let directory = tempfile::tempdir().unwrap();
     let (keys, _) = Keys::open_or_create(&directory.path().join("keys")).unwrap();
     let shown = format!("{keys:?}");
-    let seed = fs::read(&keys.fingerprints()[0].path).unwrap()[16..].to_vec();
+    let seed = fs::read(&files(&directory.path().join("keys"))[0]).unwrap()[16..].to_vec();
     assert!(!shown.contains(&hex::encode(&seed)) && !shown.contains(&format!("{seed:?}")), "{shown}");
 }
 
