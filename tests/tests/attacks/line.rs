@@ -8,7 +8,9 @@ use crate::stage::Stage;
 #[tokio::test]
 async fn endless_data() -> Result<()> {
     let stage = Stage::set().await?;
-    let manifest = stage.now.files().keys().find(|path| path.ends_with(".stable.json")).context("a manifest")?.clone();
+    // The tree holds that of release 1 as well.
+    let named = stage.now.clone().role("targets")?["targets"]["stable.json"]["hashes"]["sha256"].clone();
+    let manifest = format!("repo/targets/{}.stable.json", named.as_str().context("a manifest")?);
     for path in [stage.now.path("2.root"), stage.now.path("timestamp"), manifest] {
         let begun = stage.now.files().get(&path).cloned().unwrap_or_default();
         stage.attacker.serve(stage.now.files());
