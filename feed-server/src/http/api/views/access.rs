@@ -1,0 +1,76 @@
+//! Headends and tokens: who may report, and who may do what.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::headends::HeadendState;
+use crate::store::records::{ReportRecord, Scope, TokenRecord};
+
+/// A headend and what is known of it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct HeadendView {
+    /// Its id.
+    pub id: String,
+    /// When it was added.
+    #[schema(value_type = String, format = DateTime)]
+    pub added: Timestamp,
+    /// How it is.
+    pub state: HeadendState,
+    /// When its last report came, and what it said; absent where it never reported.
+    #[schema(value_type = Option<Object>)]
+    pub report: Option<ReportRecord>,
+}
+
+/// A headend to add.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewHeadend {
+    /// Its id: 1 to 253 of `A-Z a-z 0-9 . _ -`, beginning with a letter or a digit.
+    pub id: String,
+}
+
+/// A token, shown this once.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct IssuedToken {
+    /// The headend's id, or the token's name.
+    pub name: String,
+    /// The token. It is not kept: who loses it gets a new one.
+    pub token: String,
+}
+
+impl std::fmt::Debug for IssuedToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IssuedToken").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// An administrator's token to make.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// What to call it: as a headend's id.
+    pub name: String,
+    /// `read`, `operate` or `admin`; each includes those before it.
+    #[schema(value_type = String)]
+    pub scope: Scope,
+}
+
+/// An administrator's token in a list.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct TokenView {
+    /// Its name.
+    pub name: String,
+    /// What it allows.
+    #[schema(value_type = String)]
+    pub scope: Scope,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Timestamp,
+}
+
+impl From<TokenRecord> for TokenView {
+    fn from(token: TokenRecord) -> Self {
+        Self { name: token.name, scope: token.scope, created: token.created }
+    }
+}
