@@ -311,8 +311,8 @@ impl Inner {
     /// `None` on a relay.
     fn signer(&self, repository: Repository, now: Timestamp) -> Option<Signer<'_>> {
         let (store, tree, keys) = (&self.store, &self.tree, self.keys.as_ref()?);
-        let known = self.published.load().verified(repository);
-        Some(Signer { store, tree, keys, valid_for: self.valid_for, repository, now, known })
+        let published = &*self.published;
+        Some(Signer { store, tree, keys, valid_for: self.valid_for, repository, now, published })
     }
 
     fn rotation(&self, now: Timestamp) -> Result<Rotation<'_>, PublishError> {

@@ -5,13 +5,15 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tough::TargetName;
 use tough::schema::{Metafile, Root, Snapshot, Target, Targets, Timestamp as TimestampRole};
 
 use super::keys::Keys;
-use super::metadata::{Chain, TIMESTAMP, Verified, folder, numbered};
+use super::metadata::{Chain, TIMESTAMP, folder, numbered};
+use super::published::Published;
 use super::roots::Roots;
 use super::signing::{SPEC_VERSION, SignedRole, role_type};
 use super::terms::Term;
@@ -35,8 +37,8 @@ pub(super) struct Signer<'a> {
     pub(super) valid_for: Duration,
     pub(super) repository: Repository,
     pub(super) now: Timestamp,
-    /// What was served before.
-    pub(super) known: Option<Arc<Verified>>,
+    /// What is served by now: of what it verified, nothing is verified again.
+    pub(super) published: &'a ArcSwap<Published>,
 }
 
 impl Signer<'_> {
@@ -55,7 +57,9 @@ impl Signer<'_> {
         root: &Root,
         wanted: Option<HashMap<TargetName, Target>>,
     ) -> Result<Option<(Chain, bool)>, PublishError> {
-        let current = Chain::read(self.tree, self.repository, root, self.known.as_deref())?;
+        // Asked anew each time: a publication switches twice, and the second follows on what the first one made known.
+        let known = self.published.load().verified(self.repository);
+        let current = Chain::read(self.tree, self.repository, root, known.as_deref())?;
         let Some(wanted) = wanted.or_else(|| current.as_ref().map(|chain| chain.targets.signed.targets.clone())) else {
             return Ok(None);
         };
