@@ -11,10 +11,11 @@ use std::time::UNIX_EPOCH;
 use bundles::{Digest, FileName, Manifest, Serial, TargetName};
 use bytes::Bytes;
 use jiff::Timestamp;
-use tough::schema::{Signed, Targets};
+use tough::schema::{Root, Signed, Targets};
 
 use super::metadata::{self, Chain, Verified};
 use super::roots::Roots;
+use super::signing::SignedRole;
 use super::terms::Term;
 use super::tree::Tree;
 use super::{PublishError, Repository, Role, ZipOrigin, bundle_zips, sidecars, targets, vendor, zips};
@@ -28,7 +29,7 @@ const IN_MEMORY: u64 = 1 << 20;
 pub struct Published {
     newest: Option<Manifest>,
     files: HashMap<String, Arc<Served>>,
-    roots: HashMap<Repository, Bytes>,
+    roots: HashMap<Repository, SignedRole<Root>>,
     expiries: Vec<(Repository, Role, Timestamp)>,
     next_due: Option<Timestamp>,
     /// URL paths of the metadata that readers are led to.
@@ -190,8 +191,9 @@ impl Published {
         }
     }
 
-    pub(super) fn root(&self, repository: Repository) -> Option<Bytes> {
-        self.roots.get(&repository).cloned()
+    /// The newest root.
+    pub(super) fn root(&self, repository: Repository) -> Option<&SignedRole<Root>> {
+        self.roots.get(&repository)
     }
 
     /// The chain of a repository, and the root that it was verified under.
@@ -215,7 +217,7 @@ impl Published {
         let mut published = Self::empty();
         for (repository, roots) in roots {
             let latest = roots.latest();
-            published.roots.insert(repository, Bytes::copy_from_slice(&latest.bytes));
+            published.roots.insert(repository, latest.clone());
             picture.metadata(repository)?;
             let mut expiries = vec![(Role::Root, latest.signed.expires)];
             if let Some(chain) = picture.chain(repository, roots)? {

@@ -1,5 +1,7 @@
 //! Bringing the tree to what the catalog says, and keeping its signatures fresh.
 
+mod keys;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,24 +11,17 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bundles::index::Patterns;
 use bundles::report::Failure;
-use bundles::{Digest, Manifest, Reasoned as _};
+use bundles::{Digest, Manifest};
 use jiff::Timestamp;
-use tough::schema::{Root, Signed};
 use url::Url;
 
 use super::bundle_zips;
-use super::change::{Change, ChangeError};
-use super::key::fingerprint;
-use super::keys::{KeyFact, Keys};
+use super::keys::Keys;
 use super::metadata;
-use super::pending::Waiting;
 use super::published::Published;
-use super::request::Request;
 use super::roots::Roots;
-use super::rotation::{self, Rotated, Rotation};
 use super::set::Set;
 use super::signer::Signer;
-use super::signing::role_type;
 use super::targets::Wants;
 use super::terms::Term;
 use super::tree::Tree;
@@ -167,94 +162,6 @@ impl Publisher {
         Some(self.inner.published.load().next_due().map_or(now, |due| due.max(now)))
     }
 
-    /// Makes the next root of these repositories, which says differently what `change` says, and publishes it where enough
-    /// of the keys that have to sign it are here; else it waits for signatures.
-    ///
-    /// # Errors
-    /// There can be no such root, one waits already, or this is a relay; then nothing changed. What is there is published by
-    /// the next run where that alone failed, as [`Self::failure`] says.
-    pub async fn change_keys(
-        &self,
-        repositories: Vec<Repository>,
-        change: Change,
-        now: Timestamp,
-    ) -> Result<Vec<Rotated>, PublishError> {
-        self.rotating(now, move |inner| inner.change_keys(&repositories, &change, now)).await
-    }
-
-    /// What waits for signatures, to be carried to where root keys are.
-    ///
-    /// # Errors
-    /// Nothing does; or the catalog cannot be read.
-    pub async fn signing_request(&self, now: Timestamp) -> Result<Request, PublishError> {
-        self.alone(move |inner| inner.rotation(now)?.request(&inner.kept_roots(now)?)).await
-    }
-
-    /// Takes signatures that were made elsewhere.
-    ///
-    /// # Errors
-    /// As [`Self::change_keys`]; or one of them is not right.
-    pub async fn import_signatures(&self, signed: Request, now: Timestamp) -> Result<Vec<Rotated>, PublishError> {
-        self.rotating(now, move |inner| inner.rotation(now)?.import(&inner.kept_roots(now)?, &signed)).await
-    }
-
-    /// Gives up what waits for signatures.
-    ///
-    /// # Errors
-    /// Nothing does; or the catalog cannot be written.
-    pub async fn cancel_keys(&self, now: Timestamp) -> Result<Vec<Waiting>, PublishError> {
-        self.alone(move |inner| inner.rotation(now)?.cancel(&inner.kept_roots(now)?)).await
-    }
-
-    async fn rotating(
-        &self,
-        now: Timestamp,
-        change: impl FnOnce(&Inner) -> Result<Vec<Rotated>, PublishError> + Send + 'static,
-    ) -> Result<Vec<Rotated>, PublishError> {
-        let work = move |inner: &Inner| {
-            let rotated = change(inner)?;
-            let published = match rotated.iter().any(|one| one.lacking.is_empty()) {
-                true => inner.publish(now).map(drop),
-                false => Ok(()),
-            };
-            Ok((rotated, published))
-        };
-        let (rotated, published) = self.alone(work).await?;
-        if let Err(error) = &published {
-            let (reason, message) = (error.reason().as_str(), error.whole_message());
-            tracing::error!(
-                reason,
-                error = message,
-                "the new root cannot be published yet; the next try is in a minute"
-            );
-            self.note(Some(error));
-        }
-        Ok(rotated)
-    }
-
-    /// Every key that the newest roots name; none on a relay.
-    #[must_use]
-    pub fn keys(&self) -> Vec<KeyFact> {
-        self.inner.key_facts()
-    }
-
-    /// What waits for signatures.
-    ///
-    /// # Errors
-    /// The catalog cannot be read.
-    pub fn waiting_roots(&self) -> Result<Vec<Waiting>, PublishError> {
-        let roots: Vec<_> = self.inner.published_roots().collect();
-        rotation::waiting(&self.inner.store, &roots)
-    }
-
-    /// Since when roles lack keys here to sign them with, and which; other than root, whose keys may well be elsewhere.
-    #[must_use]
-    pub fn lacking_keys(&self) -> Vec<(Repository, Role, Timestamp)> {
-        let facts = self.inner.key_facts().into_iter();
-        let lacking = facts.filter(|key| key.role != Role::Root && key.path.is_none());
-        lacking.map(|key| (key.repository, key.role, self.inner.opened)).collect()
-    }
-
     /// What was to be signed anew before `now` and was not: since when, and when it ends.
     #[must_use]
     pub fn overdue(&self, now: Timestamp) -> Vec<(Repository, Role, Timestamp, Timestamp)> {
@@ -270,7 +177,7 @@ impl Publisher {
     /// The newest root of a repository, as headends enroll with it; `None` where a relay does not have that repository.
     #[must_use]
     pub fn root_json(&self, repository: Repository) -> Option<Vec<u8>> {
-        self.inner.published.load().root(repository).map(|root| root.to_vec())
+        self.inner.published.load().root(repository).map(|root| root.bytes.clone())
     }
 
     /// SHA-256 of [`Publisher::root_json`], to compare over the telephone.
@@ -313,61 +220,6 @@ impl Inner {
         let (store, tree, keys) = (&self.store, &self.tree, self.keys.as_ref()?);
         let published = &*self.published;
         Some(Signer { store, tree, keys, valid_for: self.valid_for, repository, now, published })
-    }
-
-    fn rotation(&self, now: Timestamp) -> Result<Rotation<'_>, PublishError> {
-        let keys = self.keys.as_ref().ok_or(ChangeError::Relay)?;
-        keys.reload()?;
-        Ok(Rotation { store: &self.store, keys, now })
-    }
-
-    /// An origin's roots.
-    fn kept_roots(&self, now: Timestamp) -> Result<Vec<(Repository, Roots)>, PublishError> {
-        let signers = Repository::ALL.into_iter().filter_map(|repository| self.signer(repository, now));
-        signers.map(|signer| Ok((signer.repository, signer.roots()?))).collect()
-    }
-
-    fn change_keys(
-        &self,
-        repositories: &[Repository],
-        change: &Change,
-        now: Timestamp,
-    ) -> Result<Vec<Rotated>, PublishError> {
-        let rotation = self.rotation(now)?;
-        let all = self.kept_roots(now)?;
-        let changed = all.iter().filter(|(repository, _)| repositories.contains(repository));
-        let term = |repository| Term::of(repository, Role::Root, self.valid_for);
-        let changed: Vec<_> =
-            changed.map(|(repository, roots)| (*repository, roots.clone(), term(*repository))).collect();
-        rotation.change(&changed, &all, change)
-    }
-
-    /// The newest roots that are served.
-    fn published_roots(&self) -> impl Iterator<Item = (Repository, Root)> {
-        let published = self.published.load();
-        Repository::ALL.into_iter().filter_map(move |repository| {
-            let signed: Signed<Root> = serde_json::from_slice(&published.root(repository)?).ok()?;
-            Some((repository, signed.signed))
-        })
-    }
-
-    fn key_facts(&self) -> Vec<KeyFact> {
-        let Some(keys) = &self.keys else { return Vec::new() };
-        let mut facts = Vec::new();
-        for (repository, root) in self.published_roots() {
-            for role in Role::ALL {
-                let Some(named) = root.roles.get(&role_type(role)) else { continue };
-                let public = named.keyids.iter().filter_map(|id| Some((id, root.keys.get(id)?)));
-                facts.extend(public.map(|(id, public)| KeyFact {
-                    repository,
-                    role,
-                    key_id: hex::encode(&**id),
-                    fingerprint: fingerprint(public),
-                    path: keys.files_of(id).into_iter().next(),
-                }));
-            }
-        }
-        facts
     }
 
     /// The repositories that there are.
@@ -499,9 +351,8 @@ impl Inner {
         let mut roots = Vec::new();
         for repository in Repository::ALL {
             let Some(signer) = self.signer(repository, now) else { return Ok(None) };
-            let kept = self.published.load().root(repository);
             let root = signer.roots()?;
-            if kept.is_none_or(|kept| root.latest().bytes != kept) {
+            if self.published.load().root(repository).is_none_or(|kept| root.latest().bytes != kept.bytes) {
                 // A new root is a target and a file of its own.
                 return self.publish(now).map(Some);
             }
