@@ -2,10 +2,16 @@
 //!
 //! A token is 32 random bytes, so its digest needs no salt and no slow hash: there is nothing to guess.
 
+mod lifetime;
+mod uses;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bundles::Digest;
 use subtle::ConstantTimeEq as _;
+
+pub use lifetime::{Lifetime, LifetimeMistake};
+pub use uses::{LastUses, Uses};
 
 /// What every token begins with, so that people and secret scanners recognise one.
 pub const PREFIX: &str = "pf_";

@@ -5,10 +5,11 @@ pub mod imports;
 pub mod manners;
 pub mod role;
 pub mod runs;
+pub mod tokens;
 pub mod trust;
 pub mod warnings;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use bundles::report::Failure;
@@ -24,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::publish::{ChangeError, Keys, Published, Publisher, Quorum};
 use crate::store::records::{HeadendRecord, ReportRecord, RunRecord, Trigger};
 use crate::store::{Learned, Store, StoreError};
+use crate::tokens::Uses;
 use runs::{Request, Runs, Wishes};
 
 /// When the server first started on this data directory.
@@ -59,6 +61,8 @@ pub struct App {
     /// Held while metrics are gathered, which reads every headend's report: anyone may ask for them, and as often as they
     /// like.
     pub gathering: tokio::sync::Mutex<()>,
+    /// When tokens were last used.
+    pub uses: Uses,
     clock: fn() -> Timestamp,
     changes: Mutex<()>,
 }
@@ -97,6 +101,7 @@ impl App {
             manners,
             first_start,
             gathering: tokio::sync::Mutex::default(),
+            uses: Uses::default(),
             clock,
             changes: Mutex::new(()),
         };
@@ -245,8 +250,12 @@ impl App {
     /// # Errors
     /// Those of `change`.
     pub fn change<T>(&self, change: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let _only = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let _only = self.lock_changes();
         change(&self.store)
+    }
+
+    fn lock_changes(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -50,11 +50,13 @@ pub enum WarningKind {
     SigningKeyMissing,
     /// A next root waits for signatures.
     RootUnsigned,
+    /// A token that is in use ends soon, or ended lately.
+    TokenExpiring,
 }
 
 impl WarningKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::CertificateExpiring,
         Self::ChainChanged,
         Self::UnknownDialect,
@@ -62,6 +64,7 @@ impl WarningKind {
         Self::MetadataExpiring,
         Self::SigningKeyMissing,
         Self::RootUnsigned,
+        Self::TokenExpiring,
     ];
 
     /// The metric label.
@@ -75,6 +78,7 @@ impl WarningKind {
             Self::MetadataExpiring => "metadata_expiring",
             Self::SigningKeyMissing => "signing_key_missing",
             Self::RootUnsigned => "root_unsigned",
+            Self::TokenExpiring => "token_expiring",
         }
     }
 }
@@ -107,13 +111,15 @@ impl App {
     }
 
     /// What ends of what a relay serves, since it cannot sign anew, and what it needs has to be brought; and on an origin
-    /// what cannot be signed anew, or waits for somebody to sign it.
+    /// what cannot be signed anew, or waits for somebody to sign it. Tokens that are in use end on both.
     #[must_use]
     pub fn ending(&self) -> Vec<Warning> {
-        match self.role() {
+        let mut warnings = match self.role() {
             Role::Origin => self.unsigned(),
             Role::Relay => ending(&self.metadata_expires(), &self.config.upstream, self.now()),
-        }
+        };
+        warnings.extend(self.ending_tokens());
+        warnings
     }
 
     fn unsigned(&self) -> Vec<Warning> {

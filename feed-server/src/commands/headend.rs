@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::Global;
 use super::door::Door;
 use super::output::{local_time, print, print_json, print_table};
-use super::{Global, token_file};
+use super::token_file::{self, Unwritten};
 use crate::http::api::views::{HeadendView, NewHeadend};
 
 /// Headends that may report.
@@ -15,6 +16,14 @@ pub enum Verb {
     /// Add a headend and show its token, this once
     Add {
         /// Its id: 1 to 253 of A-Z a-z 0-9 . _ -
+        id: String,
+        /// Write the token to a new file (mode 0600) instead of showing it
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+    },
+    /// Give a headend another token and show it, this once; the one before ends, its reports stay
+    Token {
+        /// Its id
         id: String,
         /// Write the token to a new file (mode 0600) instead of showing it
         #[arg(long, value_name = "FILE")]
@@ -29,7 +38,7 @@ pub enum Verb {
     },
 }
 
-/// Adds, lists or removes headends.
+/// Adds, lists or removes headends, or gives them other tokens.
 ///
 /// # Errors
 /// There is one already, there is none, or there is no way to the data.
@@ -37,7 +46,14 @@ pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Add { id, token_file } => {
             let told = format!("Headend {id} is added");
-            token_file::issue(global, "/api/v1/headends", &NewHeadend { id }, token_file, &told).await
+            let new = NewHeadend { id };
+            token_file::issue(global, "/api/v1/headends", &new, token_file, Unwritten::Undone, |_| told.clone()).await
+        }
+        Verb::Token { id, token_file } => {
+            let route = format!("/api/v1/headends/{}/token", super::segment(&id)?);
+            let told = format!("Headend {id} has another token");
+            let next = format!("The token of headend {id} is another one that nobody knows; run this once more.");
+            token_file::issue(global, &route, &(), token_file, Unwritten::Try(&next), |_| told.clone()).await
         }
         Verb::List => {
             let headends: Vec<HeadendView> =

@@ -123,7 +123,8 @@ async fn start_work(app: &Arc<App>, stop: &CancellationToken) -> anyhow::Result<
     let running = tokio::spawn(jobs::runner::scheduled(Arc::clone(app), recent, stop.clone()));
     let signing = tokio::spawn(jobs::resign::keep(Arc::clone(app), stop.clone()));
     let preparing = tokio::spawn(jobs::prepare::keep(Arc::clone(app), stop.clone()));
-    let mut work = vec![ticking, running, signing, preparing];
+    let access = tokio::spawn(jobs::access::keep(Arc::clone(app), stop.clone()));
+    let mut work = vec![ticking, running, signing, preparing, access];
     match app.role() {
         Role::Relay => work.push(tokio::spawn(jobs::incoming::keep(Arc::clone(app), stop.clone()))),
         Role::Origin if app.config.bundles.watched_folder.is_some() => {

@@ -15,20 +15,31 @@ use super::output::{print, print_json};
 use super::{Global, segment};
 use crate::http::api::views::IssuedToken;
 
+/// What becomes of it where the token cannot be written to its file.
+#[derive(Debug, Clone, Copy)]
+pub enum Unwritten<'a> {
+    /// What was made goes again: it is under the route, by its name.
+    Undone,
+    /// It cannot be undone; this is what to do.
+    Try(&'a str),
+}
+
 /// Asks for `new` at an API route and hands its token over; `told` says to people what happened.
 ///
 /// # Errors
-/// The server's problem, or the file cannot be made or written. Then there is neither the new thing nor the file.
+/// The server's problem, or the file cannot be made or written. Then there is no file, and what `unwritten` says.
 pub async fn issue(
     global: &Global,
     route: &str,
     new: &impl Serialize,
     file: Option<PathBuf>,
-    told: &str,
+    unwritten: Unwritten<'_>,
+    told: impl Fn(&IssuedToken) -> String,
 ) -> anyhow::Result<()> {
     let file = file.map(TokenFile::new).transpose()?;
     Door::with(global, async |door| {
         let issued: IssuedToken = door.post(route, new).await?;
+        let told = told(&issued);
         let Some(file) = file else {
             if global.json {
                 return print_json(&issued);
@@ -38,8 +49,11 @@ pub async fn issue(
         };
         let told = format!("{told}; the token is in {}.\n", file.path.display());
         if let Err(error) = file.write(&issued.token) {
-            // Nobody has the token, so nothing is to have come of it.
-            door.delete(&format!("{route}/{}", segment(&issued.name)?)).await?;
+            // Nobody has the token.
+            match unwritten {
+                Unwritten::Undone => door.delete(&format!("{route}/{}", segment(&issued.name)?)).await?,
+                Unwritten::Try(next) => eprintln!("{next}"),
+            }
             return Err(error);
         }
         print(&told)

@@ -24,6 +24,7 @@ pub use error::{ConfigErrors, Mistake};
 pub use proxy::{CredentialMistake, MAX_CREDENTIAL, ProxyUrlMistake};
 pub(crate) use proxy::{check_password, check_username, parse_proxy_url};
 use url::Url;
+pub(crate) use values::parse_duration;
 
 /// The vendor's index (design, domain facts).
 pub const DEFAULT_URL: &str = "https://www.cisco.com/web/secure/spa/posture-update.xml";

@@ -25,7 +25,7 @@ const SIZES: [(&str, u64); 8] = [
 ];
 
 /// `1d`, `2h`, `90m`, `1h30m`, `30s`, or `HH:MM:SS`.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let seconds = if text.contains(':') { clock_seconds(text) } else { unit_seconds(text) }?;
     Some(Duration::from_secs(seconds)).filter(|duration| *duration <= LONGEST)
 }

@@ -13,8 +13,8 @@ use tokio::net::UnixStream;
 
 use super::errors::Problem;
 use crate::app::App;
-use crate::store::records::Scope;
-use crate::store::user_name;
+use crate::store::records::{Scope, TokenRecord};
+use crate::store::{Who, user_name};
 use crate::tokens::Presented;
 
 /// What a listener knows of those who connect to it.
@@ -80,8 +80,8 @@ impl Requires for Admin {
 /// A handler's first argument: whoever calls may do what `R` names.
 #[derive(Debug)]
 pub struct Allowed<R> {
-    /// The token's name, for the log.
-    pub who: String,
+    /// Who it is.
+    pub who: Who,
     scope: PhantomData<R>,
 }
 
@@ -101,9 +101,10 @@ impl<R: Requires> FromRequest for Allowed<R> {
     }
 }
 
-fn caller(request: &HttpRequest) -> Result<(String, Scope), Problem> {
+fn caller(request: &HttpRequest) -> Result<(Who, Scope), Problem> {
     if request.app_data::<Door>() == Some(&Door::Control) {
-        return Ok(("the control socket".to_owned(), Scope::Admin));
+        let name = request.conn_data::<Peer>().map_or_else(|| "unknown".to_owned(), Peer::name);
+        return Ok((Who::User { name }, Scope::Admin));
     }
     let presented = presented(request)?;
     let app = request.app_data::<web::Data<App>>().ok_or_else(unknown_token)?;
@@ -113,7 +114,13 @@ fn caller(request: &HttpRequest) -> Result<(String, Scope), Problem> {
     // No early end: how long it takes says nothing of which token fits.
     let found =
         tokens.into_iter().fold(None, |found, token| if presented.is(&token.token) { Some(token) } else { found });
-    found.map(|token| (token.name, token.scope)).ok_or_else(unknown_token)
+    let token = found.ok_or_else(unknown_token)?;
+    let now = app.now();
+    if token.is_expired(now) {
+        return Err(expired(&token));
+    }
+    app.uses.note(token.token, now);
+    Ok((Who::Token { name: token.name }, token.scope))
 }
 
 /// The bearer token of a request.
@@ -127,6 +134,16 @@ pub fn presented(request: &HttpRequest) -> Result<Presented, Problem> {
         .and_then(|value| value.to_str().ok())
         .and_then(Presented::from_authorization)
         .ok_or_else(|| Problem::new(Reason::Unauthorized, "this needs a token: send `Authorization: Bearer pf_…`"))
+}
+
+/// Only who holds the token is told so.
+fn expired(token: &TokenRecord) -> Problem {
+    let ended = token.expires.map_or_else(String::new, |at| format!(" at {at}"));
+    let detail = format!(
+        "the token {} ended{ended}; ask an administrator for another one (`feed-server token add`)",
+        token.name
+    );
+    Problem::new(Reason::Unauthorized, detail)
 }
 
 /// The token is none that is known here.

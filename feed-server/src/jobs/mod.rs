@@ -1,5 +1,6 @@
 //! Jobs: each composes steps of the data's way, is idempotent, and is woken by somebody else.
 
+pub mod access;
 pub mod doctor;
 mod follow;
 pub mod import;

@@ -22,6 +22,7 @@ mod space;
 mod tests;
 mod typed;
 mod variants;
+mod who;
 
 pub use learned::Learned;
 pub use open::{SCHEMA, Store, was_locked};
@@ -31,6 +32,7 @@ pub use repository::Repository;
 pub use space::{Usage, free_bytes};
 pub use typed::{KEPT_RUNS, RunFacts};
 pub use variants::{Coding, Form, MetadataHistory, Packed, VariantRecord};
+pub use who::Who;
 
 use std::fs::File;
 use std::path::Path;

@@ -6,6 +6,7 @@ use bundles::{Digest, Manifest, Reason, Serial};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Who;
 use super::evidence::ChainRecord;
 
 /// A release as it was made.
@@ -160,6 +161,20 @@ pub struct TokenRecord {
     pub created: Timestamp,
     /// SHA-256 of the token; the token itself is shown once and not kept.
     pub token: Digest,
+    /// When it ends; absent where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// Who made it; absent where that was not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<Who>,
+}
+
+impl TokenRecord {
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
 }
 
 /// What an administrator's token allows; each includes those before it.

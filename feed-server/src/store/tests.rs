@@ -293,9 +293,20 @@ fn headends_go_with_their_reports_and_tokens_by_name() {
     store.put_headend(&headend).unwrap();
     assert_eq!(store.report("asa-1").unwrap(), None);
 
-    let token = TokenRecord { name: "ops".to_owned(), scope: Scope::Operate, created: at(1), token: Digest::of(b"t") };
+    let token = TokenRecord {
+        name: "ops".to_owned(),
+        scope: Scope::Operate,
+        created: at(1),
+        token: Digest::of(b"t"),
+        expires: None,
+        made_by: None,
+    };
     store.put_token(&token).unwrap();
-    assert_eq!(store.tokens().unwrap(), [token]);
+    assert_eq!(store.tokens().unwrap(), std::slice::from_ref(&token));
+    // As they were written before tokens ended.
+    let old = r#"{"name":"ops","scope":"operate","created":"1970-01-01T00:00:01Z","token":"DIGEST"}"#;
+    let old = old.replace("DIGEST", &Digest::of(b"t").to_string());
+    assert_eq!(serde_json::from_str::<TokenRecord>(&old).unwrap(), token);
     assert!(store.remove_token("ops").unwrap());
     assert!(!store.remove_token("ops").unwrap());
 }

@@ -16,6 +16,10 @@ pub const KEPT_RUNS: usize = 1_000;
 
 pub(super) const HIGHEST_SERIAL: &str = "highest_serial";
 pub(super) const RUN_FACTS: &str = "run_facts";
+const TOKEN_USES: &str = "token_uses";
+
+/// When tokens were last used, by their digests.
+type LastUses = std::collections::BTreeMap<bundles::Digest, Timestamp>;
 
 /// What metrics and Update Information say of runs; kept beside them, so that it outlives those that are forgotten.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,6 +262,14 @@ impl Store {
         self.commit(batch)
     }
 
+    /// Puts a headend in place of the one that is here, which keeps its report.
+    ///
+    /// # Errors
+    /// The catalog cannot be written.
+    pub fn replace_headend(&self, headend: &HeadendRecord) -> Result<(), StoreError> {
+        self.put(Table::Headends, &headend.id, headend)
+    }
+
     /// Removes a headend with its report; whether there was one.
     ///
     /// # Errors
@@ -316,6 +328,22 @@ impl Store {
     /// The catalog cannot be written.
     pub fn put_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
         self.put(Table::Tokens, &token.name, token)
+    }
+
+    /// When tokens were last used, as far as that was written down.
+    ///
+    /// # Errors
+    /// The catalog cannot be read.
+    pub fn token_uses(&self) -> Result<LastUses, StoreError> {
+        Ok(self.state(TOKEN_USES)?.unwrap_or_default())
+    }
+
+    /// Puts when tokens were last used in place of what was known.
+    ///
+    /// # Errors
+    /// The catalog cannot be written.
+    pub fn put_token_uses(&self, uses: &LastUses) -> Result<(), StoreError> {
+        self.put_state(TOKEN_USES, uses)
     }
 
     /// Removes a token; whether there was one.

@@ -8,3 +8,4 @@ mod imports;
 mod listening;
 mod relay;
 mod running;
+mod tokens;

@@ -62,11 +62,40 @@ pub async fn add(caller: Allowed<Admin>, app: web::Data<App>, new: web::Json<New
     })
     .await??;
     if !added {
-        let detail = format!("there is a headend {id} already; remove it first to give it another token");
+        let detail =
+            format!("there is a headend {id} already; `feed-server headend token {id}` gives it another token");
         return Err(Problem::with_status(actix_web::http::StatusCode::CONFLICT, Reason::BadRequest, detail));
     }
-    tracing::info!(headend = id, by = caller.who, "added a headend");
-    Ok(HttpResponse::Created().json(IssuedToken { name: id, token: token.reveal().to_owned() }))
+    tracing::info!(headend = id, by = %caller.who, "added a headend");
+    Ok(HttpResponse::Created().json(IssuedToken { name: id, token: token.reveal().to_owned(), expires: None }))
+}
+
+/// Gives a headend another token and shows it this once; the one before ends, and what the headend reported stays.
+#[utoipa::path(
+    post, path = "/api/v1/headends/{id}/token", tag = "headends", security(("admin" = [])),
+    params(("id" = String, Path, description = "The headend's id")),
+    responses(
+        (status = 201, description = "It may report with this token from now on", body = IssuedToken),
+        (status = 404, description = "There is no such headend", body = crate::http::errors::Problem),
+    )
+)]
+pub async fn token(caller: Allowed<Admin>, app: web::Data<App>, id: web::Path<String>) -> Answer {
+    let id = id.into_inner();
+    let wanted = id.clone();
+    let token = Token::new();
+    let digest = token.digest();
+    let found = web::block(move || {
+        app.change(|store| match store.headend(&wanted)? {
+            Some(headend) => store.replace_headend(&HeadendRecord { token: digest, ..headend }).map(|()| true),
+            None => Ok(false),
+        })
+    })
+    .await??;
+    if !found {
+        return Err(Problem::none_called("headend", &id));
+    }
+    tracing::info!(headend = id, by = %caller.who, "gave a headend another token");
+    Ok(HttpResponse::Created().json(IssuedToken { name: id, token: token.reveal().to_owned(), expires: None }))
 }
 
 /// Removes a headend and what it reported; its token ends.
@@ -84,7 +113,7 @@ pub async fn remove(caller: Allowed<Admin>, app: web::Data<App>, id: web::Path<S
     if !web::block(move || app.change(|store| store.remove_headend(&gone))).await?? {
         return Err(Problem::none_called("headend", &id));
     }
-    tracing::info!(headend = id, by = caller.who, "removed a headend");
+    tracing::info!(headend = id, by = %caller.who, "removed a headend");
     Ok(HttpResponse::NoContent().finish())
 }
 

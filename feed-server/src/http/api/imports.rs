@@ -11,8 +11,9 @@ use super::views::{ImportProgressView, ImportView, ImportsView};
 use crate::app::App;
 use crate::app::imports::{Brought, Piece};
 use crate::app::runs::Wishes;
-use crate::http::auth::{Allowed, Door, Operate, Peer, Read};
+use crate::http::auth::{Allowed, Operate, Read};
 use crate::http::errors::{Answer, Problem, status_of};
+use crate::store::Who;
 use crate::store::imports::{BroughtBy, ImportKind, KEPT_IMPORTS};
 
 /// A page of a hundred is what people look at.
@@ -58,9 +59,10 @@ pub async fn take(
     body: web::Payload,
 ) -> Answer {
     let ImportQuery { kind, name, accept_version_rollback } = query.into_inner();
-    let by = match request.app_data::<Door>() {
-        Some(Door::Control) => BroughtBy::Operator { user: request.conn_data::<Peer>().map(Peer::name) },
-        Some(Door::Network) | None => BroughtBy::Token { name: caller.who },
+    let by = match caller.who {
+        Who::Token { name } => BroughtBy::Token { name },
+        Who::User { name } => BroughtBy::Operator { user: Some(name) },
+        Who::Headend { .. } | Who::Nobody | Who::Program => BroughtBy::Operator { user: None },
     };
     let brought = Brought {
         by,

@@ -47,7 +47,7 @@ pub async fn change(caller: Allowed<Admin>, app: web::Data<App>, wanted: web::Js
     let (repositories, change) = read(wanted.into_inner())?;
     let what = change.words();
     let rotated = app.publisher.change_keys(repositories, change, app.now()).await.map_err(|error| problem(&error))?;
-    tracing::info!(what, ?rotated, by = caller.who, "made the next root");
+    tracing::info!(what, ?rotated, by = %caller.who, "made the next root");
     Ok(HttpResponse::Ok().json(rotated.into_iter().map(NextRootView::from).collect::<Vec<_>>()))
 }
 
@@ -89,7 +89,7 @@ pub async fn request(_: Allowed<Admin>, app: web::Data<App>) -> Answer {
 )]
 pub async fn cancel(caller: Allowed<Admin>, app: web::Data<App>) -> Answer {
     let given_up = app.publisher.cancel_keys(app.now()).await.map_err(|error| problem(&error))?;
-    tracing::info!(?given_up, by = caller.who, "gave up roots that waited for signatures");
+    tracing::info!(?given_up, by = %caller.who, "gave up roots that waited for signatures");
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -105,7 +105,7 @@ pub async fn cancel(caller: Allowed<Admin>, app: web::Data<App>) -> Answer {
 pub async fn sign(caller: Allowed<Admin>, app: web::Data<App>, signed: web::Bytes) -> Answer {
     let signed = Request::read(&signed).map_err(|error| Problem::from(Failure::of(&error)))?;
     let rotated = app.publisher.import_signatures(signed, app.now()).await.map_err(|error| problem(&error))?;
-    tracing::info!(?rotated, by = caller.who, "took signatures of roots");
+    tracing::info!(?rotated, by = %caller.who, "took signatures of roots");
     Ok(HttpResponse::Ok().json(rotated.into_iter().map(NextRootView::from).collect::<Vec<_>>()))
 }
 

@@ -30,7 +30,7 @@ const MAX_JSON_BYTES: usize = 64 << 10;
     paths(
         status::get, releases::list, releases::get, sync::start, sync::get, sync::runs, sync::run,
         imports::take, imports::list, imports::get, trust::get,
-        headends::list, headends::get, headends::add, headends::remove, report::put,
+        headends::list, headends::get, headends::add, headends::remove, headends::token, report::put,
         tokens::list, tokens::add, tokens::revoke, keys::list, keys::root, keys::change, keys::request,
         keys::cancel, keys::sign,
     ),
@@ -86,6 +86,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(at("/imports/{id}").route(web::get().to(imports::get)))
         .service(at("/headends").route(web::get().to(headends::list)).route(web::post().to(headends::add)))
         .service(at("/headends/{id}").route(web::get().to(headends::get)).route(web::delete().to(headends::remove)))
+        .service(at("/headends/{id}/token").route(web::post().to(headends::token)))
         .service(at("/headends/{id}/report").route(web::put().to(report::put)))
         .service(at("/tokens").route(web::get().to(tokens::list)).route(web::post().to(tokens::add)))
         .service(at("/tokens/{name}").route(web::delete().to(tokens::revoke)))

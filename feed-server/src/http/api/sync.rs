@@ -35,7 +35,7 @@ pub async fn start(caller: Allowed<Operate>, app: web::Data<App>, body: web::Byt
         run = request.run,
         accept_version_rollback,
         ignore_cooldown,
-        by = caller.who,
+        by = %caller.who,
         "an update run was asked for"
     );
     Ok(HttpResponse::Accepted().json(SyncAccepted { run: request.run }))

@@ -3,6 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use bundles::Reason;
+use bundles::report::Failure;
 
 use super::views::{IssuedToken, NewToken, TokenView};
 use crate::app::App;
@@ -10,7 +11,7 @@ use crate::headends;
 use crate::http::auth::{Admin, Allowed};
 use crate::http::errors::{Answer, Problem};
 use crate::store::records::TokenRecord;
-use crate::tokens::Token;
+use crate::tokens::{Lifetime, Token};
 
 /// All tokens by name; what they are is not kept.
 #[utoipa::path(
@@ -18,8 +19,15 @@ use crate::tokens::Token;
     responses((status = 200, description = "All tokens", body = Vec<TokenView>))
 )]
 pub async fn list(_: Allowed<Admin>, app: web::Data<App>) -> Answer {
-    let tokens: Vec<TokenView> =
-        web::block(move || app.store.tokens()).await??.into_iter().map(TokenView::from).collect();
+    let tokens: Vec<_> = web::block(move || {
+        let uses = app.token_uses()?;
+        let view = |token: TokenRecord| {
+            let last_used = uses.get(&token.token).copied();
+            TokenView::new(token, last_used)
+        };
+        Ok::<_, Problem>(app.store.tokens()?.into_iter().map(view).collect())
+    })
+    .await??;
     Ok(HttpResponse::Ok().json(tokens))
 }
 
@@ -28,18 +36,23 @@ pub async fn list(_: Allowed<Admin>, app: web::Data<App>) -> Answer {
     post, path = "/api/v1/tokens", tag = "tokens", security(("admin" = [])), request_body = NewToken,
     responses(
         (status = 201, description = "The token", body = IssuedToken),
+        (status = 400, description = "It can have no such name, or no such end", body = crate::http::errors::Problem),
         (status = 409, description = "There is one of this name", body = crate::http::errors::Problem),
     )
 )]
 pub async fn add(caller: Allowed<Admin>, app: web::Data<App>, new: web::Json<NewToken>) -> Answer {
-    let NewToken { name, scope } = new.into_inner();
+    let NewToken { name, scope, expires } = new.into_inner();
     if !headends::is_id(&name) {
         return Err(Problem::bad_request(
             "a token's name has 1 to 253 of A-Z a-z 0-9 . _ - and begins with a letter or a digit",
         ));
     }
+    let created = app.now();
+    let lifetime = expires.map_or_else(|| Ok(Lifetime::default()), |text| text.parse::<Lifetime>());
+    let expires = lifetime.and_then(|lifetime| lifetime.end(created)).map_err(|error| Failure::of(&error))?;
     let token = Token::new();
-    let record = TokenRecord { name: name.clone(), scope, created: app.now(), token: token.digest() };
+    let made_by = Some(caller.who.clone());
+    let record = TokenRecord { name: name.clone(), scope, created, token: token.digest(), expires, made_by };
     let added = web::block(move || {
         app.change(|store| {
             if store.tokens()?.iter().any(|token| token.name == record.name) {
@@ -53,8 +66,8 @@ pub async fn add(caller: Allowed<Admin>, app: web::Data<App>, new: web::Json<New
         let detail = format!("there is a token {name} already; revoke it first, or choose another name");
         return Err(Problem::with_status(StatusCode::CONFLICT, Reason::BadRequest, detail));
     }
-    tracing::info!(token = name, ?scope, by = caller.who, "made a token");
-    Ok(HttpResponse::Created().json(IssuedToken { name, token: token.reveal().to_owned() }))
+    tracing::info!(token = name, ?scope, ?expires, by = %caller.who, "made a token");
+    Ok(HttpResponse::Created().json(IssuedToken { name, token: token.reveal().to_owned(), expires }))
 }
 
 /// Revokes a token.
@@ -72,6 +85,6 @@ pub async fn revoke(caller: Allowed<Admin>, app: web::Data<App>, name: web::Path
     if !web::block(move || app.change(|store| store.remove_token(&gone))).await?? {
         return Err(Problem::none_called("token", &name));
     }
-    tracing::info!(token = name, by = caller.who, "revoked a token");
+    tracing::info!(token = name, by = %caller.who, "revoked a token");
     Ok(HttpResponse::NoContent().finish())
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::headends::HeadendState;
+use crate::store::Who;
 use crate::store::records::{ReportRecord, Scope, TokenRecord};
 
 /// A headend and what is known of it.
@@ -37,6 +38,10 @@ pub struct IssuedToken {
     pub name: String,
     /// The token. It is not kept: who loses it gets a new one.
     pub token: String,
+    /// When it ends; absent where it does not, as a headend's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for IssuedToken {
@@ -54,6 +59,9 @@ pub struct NewToken {
     /// `read`, `operate` or `admin`; each includes those before it.
     #[schema(value_type = String)]
     pub scope: Scope,
+    /// When it ends: `90d`, a date (`2027-01-31`, in UTC), a time, or `never`. In a year, where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
 }
 
 /// An administrator's token in a list.
@@ -67,10 +75,24 @@ pub struct TokenView {
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created: Timestamp,
+    /// Who made it; absent where that was not recorded.
+    #[serde(default)]
+    pub made_by: Option<Who>,
+    /// When it ends, or ended; absent where it does not.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires: Option<Timestamp>,
+    /// The hour in which it was last used; absent where it never was.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_used: Option<Timestamp>,
 }
 
-impl From<TokenRecord> for TokenView {
-    fn from(token: TokenRecord) -> Self {
-        Self { name: token.name, scope: token.scope, created: token.created }
+impl TokenView {
+    /// Of a token that was last used then.
+    #[must_use]
+    pub fn new(token: TokenRecord, last_used: Option<Timestamp>) -> Self {
+        let TokenRecord { name, scope, created, made_by, expires, token: _ } = token;
+        Self { name, scope, created, made_by, expires, last_used }
     }
 }
