@@ -30,6 +30,8 @@ impl App {
             let labels = [role.as_str(), &position.to_string()];
             facts.upstream_certificate_not_after_timestamp_seconds.add_time(&labels, not_after);
         }
+        let presented = self.certificate.get().map(|certificate| certificate.presented().leaf.not_after);
+        facts.server_certificate_not_after_timestamp_seconds.set_time(presented);
         if let Some(clock) = learned.clock {
             facts.clock_offset_seconds.set_seconds(clock.offset);
         }

@@ -1,5 +1,6 @@
 //! What the parts of a running server share.
 
+pub mod certificate;
 pub mod facts;
 pub mod imports;
 pub mod manners;
@@ -9,7 +10,7 @@ pub mod tokens;
 pub mod trust;
 pub mod warnings;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use bundles::report::Failure;
@@ -58,6 +59,8 @@ pub struct App {
     pub manners: manners::KeptManners,
     /// When the server first started on this data directory.
     pub first_start: Timestamp,
+    /// The certificate that the server presents; none where it does not answer by TLS, or does not answer at all.
+    pub certificate: OnceLock<Arc<certificate::ServerCertificate>>,
     /// Held while metrics are gathered, which reads every headend's report: anyone may ask for them, and as often as they
     /// like.
     pub gathering: tokio::sync::Mutex<()>,
@@ -100,6 +103,7 @@ impl App {
             runs: Runs::default(),
             manners,
             first_start,
+            certificate: OnceLock::new(),
             gathering: tokio::sync::Mutex::default(),
             uses: Uses::default(),
             clock,

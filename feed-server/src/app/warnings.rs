@@ -52,11 +52,15 @@ pub enum WarningKind {
     RootUnsigned,
     /// A token that is in use ends soon, or ended lately.
     TokenExpiring,
+    /// This server's own certificate ends soon, or has ended.
+    ServerCertificateExpiring,
+    /// What is in the files of this server's certificate cannot be presented.
+    ServerCertificateRefused,
 }
 
 impl WarningKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::CertificateExpiring,
         Self::ChainChanged,
         Self::UnknownDialect,
@@ -65,6 +69,8 @@ impl WarningKind {
         Self::SigningKeyMissing,
         Self::RootUnsigned,
         Self::TokenExpiring,
+        Self::ServerCertificateExpiring,
+        Self::ServerCertificateRefused,
     ];
 
     /// The metric label.
@@ -79,6 +85,8 @@ impl WarningKind {
             Self::SigningKeyMissing => "signing_key_missing",
             Self::RootUnsigned => "root_unsigned",
             Self::TokenExpiring => "token_expiring",
+            Self::ServerCertificateExpiring => "server_certificate_expiring",
+            Self::ServerCertificateRefused => "server_certificate_refused",
         }
     }
 }
@@ -107,6 +115,7 @@ impl App {
     pub fn warnings_of(&self, learned: &Learned) -> Vec<Warning> {
         let mut warnings = warnings(learned, &self.config.upstream, self.now());
         warnings.extend(self.ending());
+        warnings.extend(self.certificate.get().into_iter().flat_map(|certificate| certificate.warnings(self.now())));
         warnings
     }
 

@@ -1,7 +1,8 @@
 //! `feed-server check-config`
 
 use super::{Global, failed, output};
-use crate::http::server;
+use crate::app::certificate::ServerCertificate;
+use crate::clock;
 use crate::jobs::update::USER_AGENT;
 use crate::upstream::{Vendor, trusted_root};
 
@@ -15,7 +16,7 @@ pub fn run(global: &Global) -> anyhow::Result<()> {
     drop(Vendor::new(&config.upstream, USER_AGENT).map_err(failed)?);
     drop(trusted_root(&config.upstream).map_err(failed)?);
     if let Some(tls) = &config.listen.tls {
-        drop(server::tls(tls).map_err(failed)?);
+        drop(ServerCertificate::open(tls, clock::now()).map_err(failed)?);
     }
     if global.json {
         return output::print_json(&serde_json::json!({ "good": true }));

@@ -14,10 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::door::Door;
 use super::{Global, failed, output};
+use crate::app::certificate::ServerCertificate;
 use crate::clock;
 use crate::config::{self, Config, UpstreamKind};
 use crate::http::api::views::{CooldownView, StatusView};
-use crate::http::server;
 use crate::jobs::doctor::request::Request;
 use crate::jobs::doctor::{Examination, Pause, Report, Server, ServerFacts};
 use crate::jobs::update::USER_AGENT;
@@ -81,7 +81,7 @@ async fn examine(global: &Global, config: &Config, server: Server) -> Report {
         file: global.config.as_deref(),
         environment: Environment::of_process(),
         server,
-        tls: tls.map(|tls| server::tls(tls).map(drop).map_err(|error| Failure::of(&error))),
+        tls: tls.map(|tls| ServerCertificate::open(tls, clock::now()).map(drop).map_err(|error| Failure::of(&error))),
         progress: &bar,
         now: clock::now(),
     };

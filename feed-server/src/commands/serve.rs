@@ -7,12 +7,13 @@ use std::sync::Arc;
 use bundles::report::Failure;
 use bundles::{Reason, Reasoned as _};
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::door::{Start, cannot_write, open_app, server_answers};
 use super::{Global, failed, output};
 use crate::app::{App, Role};
+use crate::clock;
 use crate::control::{ControlSocket, SOCKET};
 use crate::http::connections;
 use crate::http::server::{self, Servers};
@@ -36,6 +37,8 @@ struct Listening {
 pub async fn run(global: &Global) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // From the very start on: who asks for a look at the certificate must not end the server.
+    let hangup = signal(SignalKind::hangup())?;
 
     let open_files = connections::allow_as_many_as_the_system();
     tracing::debug!(open_files, "connections, and files beside them, that there may be");
@@ -57,10 +60,13 @@ pub async fn run(global: &Global) -> anyhow::Result<()> {
     }
 
     // Bound before anything is published, for the port may become part of what is.
-    let bound = server::bind(&config.listen).map_err(failed)?;
+    let bound = server::bind(&config.listen, clock::now()).map_err(failed)?;
     let listening =
         Listening { address: bound.address, metrics_address: bound.monitoring_address, tls: bound.scheme() == "https" };
     let app = open_app(config, bound.url(), Start::Published).await?;
+    if let Some(certificate) = bound.certificate() {
+        app.certificate.get_or_init(|| Arc::clone(certificate));
+    }
 
     let mut servers = Servers::default();
     let control = unless_full(ControlSocket::open(&directory), &directory.join(SOCKET))?;
@@ -78,7 +84,7 @@ pub async fn run(global: &Global) -> anyhow::Result<()> {
     tracing::info!(address = %listening.address, tls = listening.tls, "serving");
 
     let stop = CancellationToken::new();
-    let work = start_work(&app, &stop).await?;
+    let work = start_work(&app, hangup, &stop).await?;
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: letting answers finish"),
         _ = interrupt.recv() => tracing::info!("SIGINT: letting answers finish"),
@@ -110,7 +116,11 @@ fn unless_full<T>(made: io::Result<T>, path: &Path) -> anyhow::Result<Option<T>>
     }
 }
 
-async fn start_work(app: &Arc<App>, stop: &CancellationToken) -> anyhow::Result<Vec<tokio::task::JoinHandle<()>>> {
+async fn start_work(
+    app: &Arc<App>,
+    hangup: Signal,
+    stop: &CancellationToken,
+) -> anyhow::Result<Vec<tokio::task::JoinHandle<()>>> {
     let mut ticks = jobs::runner::tick(app).await?;
     let stopped = stop.clone();
     let ticking = tokio::spawn(async move {
@@ -124,7 +134,8 @@ async fn start_work(app: &Arc<App>, stop: &CancellationToken) -> anyhow::Result<
     let signing = tokio::spawn(jobs::resign::keep(Arc::clone(app), stop.clone()));
     let preparing = tokio::spawn(jobs::prepare::keep(Arc::clone(app), stop.clone()));
     let access = tokio::spawn(jobs::access::keep(Arc::clone(app), stop.clone()));
-    let mut work = vec![ticking, running, signing, preparing, access];
+    let looking = tokio::spawn(jobs::certificate::keep(Arc::clone(app), hangup, stop.clone()));
+    let mut work = vec![ticking, running, signing, preparing, access, looking];
     match app.role() {
         Role::Relay => work.push(tokio::spawn(jobs::incoming::keep(Arc::clone(app), stop.clone()))),
         Role::Origin if app.config.bundles.watched_folder.is_some() => {

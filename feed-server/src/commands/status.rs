@@ -63,6 +63,10 @@ fn text(status: &StatusView, is_running: bool) -> String {
         lines.push(("Follows", status.follows.clone().unwrap_or_else(by_hand)));
         lines.extend(valid_until(&status.metadata_expires).map(|ends| ("Valid until", ends)));
     }
+    if let Some(certificate) = &status.server_certificate {
+        let (ends, sha256) = (local_time(certificate.not_after), &certificate.sha256);
+        lines.push(("Certificate", format!("its own ends {ends} (SHA-256 {sha256})")));
+    }
     if let Some(running) = &status.running {
         let done = format!("run {}, {} of {} files", running.run, running.files_done, running.entries);
         lines.push(("Running", done));

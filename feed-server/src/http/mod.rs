@@ -7,3 +7,4 @@ pub mod content;
 pub mod errors;
 pub mod measure;
 pub mod server;
+pub mod tls;

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +13,14 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App as Application, Error, HttpServer, web};
 use bundles::{Reason, Reasoned};
-use rustls_pki_types::pem::{self, PemObject as _};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use url::Url;
 
 use super::auth::{Door, Peer};
-use super::{api, content, errors, measure};
+use super::{api, content, errors, measure, tls};
 use crate::app::App;
+use crate::app::certificate::{CertificateError, ServerCertificate};
 use crate::config;
 
 /// A client that does not send its request's head within this is holding a connection for nothing (slow loris).
@@ -59,36 +58,12 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
-    /// A PEM file is none.
-    #[error("cannot read {path} of [listen]; it must be a PEM file that this user may read")]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: pem::Error,
-    },
-    /// A PEM file holds something else.
-    #[error("{path} of [listen] {key}: there is no {what} in it; write the path of a PEM file that holds one")]
-    Lacks {
-        /// The file.
-        path: PathBuf,
-        /// The configuration's key that names it.
-        key: &'static str,
-        /// What it should hold.
-        what: &'static str,
-    },
-    /// Certificate and key do not serve.
-    #[error("{certificate} and {key} of [listen] do not make a TLS server; check that they belong together")]
-    Tls {
-        /// The chain.
-        certificate: PathBuf,
-        /// The key.
-        key: PathBuf,
-        /// What rustls said.
-        #[source]
-        source: rustls::Error,
-    },
+    /// The certificate cannot be presented.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// There is no TLS.
+    #[error("cannot answer by TLS")]
+    Tls(#[source] rustls::Error),
     /// A bound listener does not work.
     #[error("cannot start to listen")]
     Start(#[source] io::Error),
@@ -97,8 +72,9 @@ pub enum ServerError {
 impl Reasoned for ServerError {
     fn reason(&self) -> Reason {
         match self {
-            Self::Bind { .. } | Self::Pem { .. } | Self::Lacks { .. } | Self::Tls { .. } => Reason::BadRequest,
-            Self::Start(_) => Reason::Internal,
+            Self::Bind { .. } => Reason::BadRequest,
+            Self::Certificate(error) => error.reason(),
+            Self::Tls(_) | Self::Start(_) => Reason::Internal,
         }
     }
 }
@@ -108,7 +84,7 @@ impl Reasoned for ServerError {
 pub struct Bound {
     public: TcpListener,
     monitoring: Option<TcpListener>,
-    tls: Option<rustls::ServerConfig>,
+    certificate: Option<Arc<ServerCertificate>>,
     /// Where the public listener is.
     pub address: SocketAddr,
     /// Where the monitoring listener is, if it is one of its own.
@@ -119,7 +95,13 @@ impl Bound {
     /// `http` or `https`.
     #[must_use]
     pub fn scheme(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
+        if self.certificate.is_some() { "https" } else { "http" }
+    }
+
+    /// The certificate that the public listener presents, where it answers by TLS.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Arc<ServerCertificate>> {
+        self.certificate.as_ref()
     }
 
     /// The address as a URL; a wildcard stands for this machine.
@@ -138,42 +120,15 @@ impl Bound {
 ///
 /// # Errors
 /// An address cannot be listened on, or the TLS files are none.
-pub fn bind(listen: &config::Listen) -> Result<Bound, ServerError> {
+pub fn bind(listen: &config::Listen, now: Timestamp) -> Result<Bound, ServerError> {
     let open = |address: SocketAddr| -> Result<(TcpListener, SocketAddr), ServerError> {
         let open = || TcpListener::bind(address).and_then(|listener| listener.local_addr().map(|at| (listener, at)));
         open().map_err(|source| ServerError::Bind { address, source })
     };
-    let tls = listen.tls.as_ref().map(tls).transpose()?;
+    let certificate = listen.tls.as_ref().map(|files| ServerCertificate::open(files, now)).transpose()?.map(Arc::new);
     let (public, address) = open(listen.address)?;
     let (monitoring, monitoring_address) = listen.metrics_address.map(open).transpose()?.unzip();
-    Ok(Bound { public, monitoring, tls, address, monitoring_address })
-}
-
-/// The TLS of a configuration: 1.2 and 1.3, HTTP/2 where the client speaks it.
-///
-/// # Errors
-/// The files are none, or do not belong together.
-pub fn tls(files: &config::Tls) -> Result<rustls::ServerConfig, ServerError> {
-    let unreadable = |path: &PathBuf| {
-        let path = path.clone();
-        move |source| ServerError::Pem { path, source }
-    };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect)
-        .map_err(unreadable(&files.certificate))?;
-    let lacks = |path: &PathBuf, key, what| ServerError::Lacks { path: path.clone(), key, what };
-    if chain.is_empty() {
-        return Err(lacks(&files.certificate, "tls_certificate", "certificate"));
-    }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| match source {
-        pem::Error::NoItemsFound => lacks(&files.key, "tls_key", "private key"),
-        source => unreadable(&files.key)(source),
-    })?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    rustls::ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|source| ServerError::Tls { certificate: files.certificate.clone(), key: files.key.clone(), source })
+    Ok(Bound { public, monitoring, certificate, address, monitoring_address })
 }
 
 /// Servers that answer.
@@ -210,8 +165,10 @@ impl Servers {
         .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals();
-        let server = match bound.tls {
-            Some(tls) => server.listen_rustls_0_23(bound.public, tls),
+        let server = match bound.certificate {
+            Some(certificate) => {
+                server.listen_rustls_0_23(bound.public, tls::config(certificate).map_err(ServerError::Tls)?)
+            }
             None => server.listen(bound.public),
         };
         self.start(server.map_err(ServerError::Start)?.run());

@@ -1,6 +1,7 @@
 //! Jobs: each composes steps of the data's way, is idempotent, and is woken by somebody else.
 
 pub mod access;
+pub mod certificate;
 pub mod doctor;
 mod follow;
 pub mod import;

@@ -103,6 +103,8 @@ facts! {
         pub release_serial: [],
         /// When each certificate of the chain that upstream last presented ends, whether that chain was accepted or refused, Unix seconds; position 0 is the leaf.
         pub upstream_certificate_not_after_timestamp_seconds: ["host_role", "position"],
+        /// When the certificate that this server presents ends, Unix seconds; absent where it does not answer by TLS.
+        pub server_certificate_not_after_timestamp_seconds: [],
         /// Upstream's clock less this machine's at the last run, seconds.
         pub clock_offset_seconds: [],
         /// 1 while the server warns of something that will stop updates or may mean harm, 0 else; feed-server status says what it is.

@@ -239,6 +239,14 @@ impl World {
         self.end_server(Signal::KILL).await
     }
 
+    /// Sends the server a signal that does not end it.
+    ///
+    /// # Errors
+    /// No server runs.
+    pub fn signal_server(&self, signal: Signal) -> Result<()> {
+        self.server.as_ref().context("no server runs in this world")?.signal(signal)
+    }
+
     async fn end_server(&mut self, signal: Signal) -> Result<ExitStatus> {
         self.server.as_ref().context("no server runs in this world")?.signal(signal)?;
         self.server_ended().await

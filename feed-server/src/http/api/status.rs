@@ -7,7 +7,7 @@ use bundles::update_information::{LastStatus, UpdateInformation};
 
 use super::views::{
     CooldownView, ExpiryView, HeadendCount, ImportProgressView, ImportView, PasswordRefusedView, PresentedView,
-    ReleaseSummary, RunView, StatusView,
+    ReleaseSummary, RunView, ServerCertificateView, StatusView,
 };
 use crate::app::facts::Expiry;
 use crate::app::{App, if_readable};
@@ -63,6 +63,7 @@ fn view(app: &App) -> StatusView {
             .find(|import| import.outcome.is_some())
             .map(ImportView::from),
         last_failure: last_ended.filter(|run| failure(run).is_some()).map(RunView::from),
+        server_certificate: app.certificate.get().map(|certificate| ServerCertificateView::of(certificate)),
         warnings: app.warnings_of(&learned),
         upstream_chain: learned.chains.presented.map(PresentedView::from),
         cooldowns: app.cooling().iter().map(CooldownView::from).collect(),

@@ -5,12 +5,14 @@ mod imports;
 mod keys;
 mod manners;
 mod runs;
+mod server_certificate;
 
 pub use access::{HeadendView, IssuedToken, NewHeadend, NewToken, TokenView};
 pub use imports::{ImportProgressView, ImportView, ImportsView, TrustView};
 pub use keys::{KeyView, KeysChange, KeysView, LackingView, NextRootView, RootView, SignerView};
 pub use manners::{CooldownView, PasswordRefusedView};
 pub use runs::{FileProgress, PresentedView, ProgressView, RunDetails, RunView, SyncAccepted, SyncRequest, SyncView};
+pub use server_certificate::ServerCertificateView;
 
 use bundles::release::Source;
 use bundles::report::Failure;
@@ -60,6 +62,9 @@ pub struct StatusView {
     /// What will stop updates, or may mean harm.
     #[serde(default)]
     pub warnings: Vec<Warning>,
+    /// The certificate that the server presents; absent where it does not answer by TLS, or does not run.
+    #[serde(default)]
+    pub server_certificate: Option<ServerCertificateView>,
     /// The certificates that upstream presented last, accepted or not; absent where it never presented any.
     #[serde(default)]
     pub upstream_chain: Option<PresentedView>,
