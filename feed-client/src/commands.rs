@@ -1,9 +1,11 @@
 //! The command line: a file per verb; `main` parses and dispatches.
 
+mod check_config;
 #[cfg(debug_assertions)]
 mod crash_points;
 mod doctor;
 mod enroll;
+mod generate;
 mod import;
 mod inspect;
 mod rollback;
@@ -80,6 +82,11 @@ pub enum Command {
     Doctor,
     /// Poll for ever: SIGHUP reads the configuration again and asks at once, SIGTERM ends
     Run,
+    /// Read the configuration and the files it names, and tell every mistake
+    CheckConfig,
+    /// Write man pages and shell completions, for packages
+    #[command(hide = true)]
+    Generate(generate::Generate),
     /// The points at which tests kill the client
     #[cfg(debug_assertions)]
     #[command(hide = true)]
@@ -92,7 +99,7 @@ pub enum Command {
 /// What the command ends with; [`report_failure`] says it to people.
 pub async fn dispatch(cli: Cli) -> Result<(), Failure> {
     // What these have to say goes to standard output; the log would only repeat it.
-    let quiet = matches!(cli.command, Command::Status | Command::Doctor | Command::Inspect(_));
+    let quiet = matches!(cli.command, Command::Status | Command::Doctor | Command::Inspect(_) | Command::CheckConfig);
     logging::start(cli.global.log_format, cli.global.verbose, quiet);
     let edge = Edge::system();
     let global = &cli.global;
@@ -105,6 +112,8 @@ pub async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Rollback(arguments) => rollback::rollback(global, arguments, edge).await,
         Command::Doctor => doctor::doctor(global, edge).await,
         Command::Run => run::run(global, edge).await,
+        Command::CheckConfig => check_config::check_config(global, edge),
+        Command::Generate(arguments) => generate::generate(&arguments),
         #[cfg(debug_assertions)]
         Command::CrashPoints => {
             crash_points::print();

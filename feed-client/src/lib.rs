@@ -27,6 +27,7 @@ pub mod receipt;
 pub mod refusals;
 pub mod report;
 pub mod repository;
+mod service;
 pub mod settings;
 pub mod state;
 pub mod update;

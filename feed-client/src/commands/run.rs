@@ -12,7 +12,8 @@ use crate::clock::Edge;
 use crate::durable::StorageError;
 use crate::lock::{Lock, LockError};
 use crate::poll;
-use crate::refusals::Asker;
+use crate::refusals::{Asker, Refusals};
+use crate::service;
 use crate::settings::Settings;
 use crate::state::State;
 use crate::update::{Trigger, UpdateError, Updater};
@@ -26,20 +27,38 @@ const BUSY_WAIT: Duration = Duration::from_secs(60);
 pub(super) async fn run(global: &Global, edge: Edge) -> Result<(), Failure> {
     // The one thing that lives on from poll to poll: a disk that takes no note of a refusal must not lead to another one.
     let refusals = global.refusals(Asker::Timer, edge);
-    let mut settings = global.settings(&refusals)?;
+    let settings = global.settings(&refusals)?;
     let server = settings.remote().map_err(failed)?.server.clone();
     let _lock = Lock::take(&settings.paths.run_lock()).await.map_err(failed)?;
-    let mut signals = Signals::listen()
+    let signals = Signals::listen()
         .map_err(|source| failed(StorageError { act: "listen for signals of", path: "this process".into(), source }))?;
-    let mut next = poll::first_poll(edge.now(), settings.rhythm, edge.random());
+    let next = poll::first_poll(edge.now(), settings.rhythm, edge.random());
     if let Err(failure) = note(&settings, next).await {
         // Each poll will find out, and report it: a full disk at boot must not end what keeps this headend up to date.
         tracing::warn!(reason = failure.reason.as_str(), "the next poll was not noted: {}", failure.message);
     }
+    tracing::info!(%server, every = ?settings.rhythm.every, next_poll = %next, "Polling");
+    service::ready();
+    tokio::select! {
+        () = poll(global, edge, &refusals, settings, next, signals) => {}
+        () = service::keep_telling() => {}
+    }
+    service::stopping();
+    tracing::info!("told to end; good-bye");
+    Ok(())
+}
+
+async fn poll(
+    global: &Global,
+    edge: Edge,
+    refusals: &Refusals,
+    mut settings: Settings,
+    mut next: Timestamp,
+    mut signals: Signals,
+) {
     // The state counts failures too, where it can be written.
     let mut failures = 0_u32;
     let mut settled = false;
-    tracing::info!(%server, every = ?settings.rhythm.every, next_poll = %next, "Polling");
     loop {
         let wait = poll::wait(edge.now(), next, settings.rhythm);
         if !wait.is_zero() {
@@ -50,7 +69,7 @@ pub(super) async fn run(global: &Global, edge: Edge) -> Result<(), Failure> {
             }
         }
         // So that a new token, root or setting counts from the next poll on, and at once with SIGHUP.
-        match global.settings(&refusals) {
+        match global.settings(refusals) {
             Ok(read) => settings = read,
             Err(failure) => tracing::error!(
                 reason = failure.reason.as_str(),
@@ -71,8 +90,6 @@ pub(super) async fn run(global: &Global, edge: Edge) -> Result<(), Failure> {
         failures = if ended.is_ok() { 0 } else { failures.saturating_add(1) };
         next = next_after(&settings, edge, ended.err().as_ref(), failures);
     }
-    tracing::info!("told to end; good-bye");
-    Ok(())
 }
 
 /// The update wrote it into the state; where it could not, the same rule is applied here.

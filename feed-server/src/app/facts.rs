@@ -18,7 +18,9 @@ impl App {
     pub fn facts(&self) -> Facts {
         let mut facts = Facts::default();
         facts.build_info.add(&[VERSION, self.role().as_str()], 1);
-        facts.sync_interval_seconds.set(self.config.schedule.every.as_secs());
+        if self.config.upstream.fetches() {
+            facts.sync_interval_seconds.set(self.config.schedule.every.as_secs());
+        }
         self.run_facts(&mut facts);
         facts.cooldown_until_timestamp_seconds.set_time(self.cooling().iter().map(|cooldown| cooldown.until).max());
         self.release_facts(&mut facts);

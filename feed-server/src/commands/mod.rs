@@ -6,6 +6,7 @@ mod chain;
 pub mod check_config;
 pub mod doctor;
 pub mod door;
+pub mod generate;
 pub mod headend;
 pub mod inspect;
 pub mod keys;
@@ -13,6 +14,7 @@ pub mod logging;
 pub mod output;
 pub mod release;
 pub mod serve;
+mod service;
 pub mod status;
 pub mod sync;
 pub mod token;
@@ -115,6 +117,9 @@ pub enum Verb {
     /// Signing keys and the roots that headends trust
     #[command(subcommand)]
     Keys(keys::Verb),
+    /// Write man pages and shell completions, for packages
+    #[command(hide = true)]
+    Generate(generate::Arguments),
     /// List the points at which a test can kill this program (POSTURE_FEED_CRASH_AT)
     #[cfg(debug_assertions)]
     #[command(hide = true)]
@@ -145,6 +150,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<()> {
         Verb::Headend(verb) => headend::run(&global, verb).await,
         Verb::Token(verb) => token::run(&global, verb).await,
         Verb::Keys(verb) => keys::run(&global, verb).await,
+        Verb::Generate(arguments) => generate::run(&arguments),
         #[cfg(debug_assertions)]
         Verb::CrashPoints => output::print(&(crate::crash::POINTS.join("\n") + "\n")),
     }

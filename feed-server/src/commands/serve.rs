@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::door::{Start, cannot_write, open_app, server_answers};
-use super::{Global, failed, output};
+use super::{Global, failed, output, service};
 use crate::app::{App, Role};
 use crate::clock;
 use crate::control::{ControlSocket, SOCKET};
@@ -84,12 +84,15 @@ pub async fn run(global: &Global) -> anyhow::Result<()> {
     tracing::info!(address = %listening.address, tls = listening.tls, "serving");
 
     let stop = CancellationToken::new();
-    let work = start_work(&app, hangup, &stop).await?;
+    let mut work = start_work(&app, hangup, &stop).await?;
+    work.push(tokio::spawn(service::keep(Arc::clone(&app), stop.clone())));
+    service::ready();
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: letting answers finish"),
         _ = interrupt.recv() => tracing::info!("SIGINT: letting answers finish"),
     }
 
+    service::stopping();
     // Whatever names this server goes while the data directory's lock is still held: afterwards the names are those of
     // the next one.
     drop(said);

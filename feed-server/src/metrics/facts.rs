@@ -81,7 +81,7 @@ facts! {
     pub struct Facts {
         /// Always 1; the program's version and what it is: origin (holds keys) or relay.
         pub build_info: ["version", "role"],
-        /// Seconds between scheduled update runs.
+        /// Seconds between scheduled update runs; absent where nothing is fetched.
         pub sync_interval_seconds: [],
         /// When the last update run began, Unix seconds.
         pub last_attempt_timestamp_seconds: [],
