@@ -95,7 +95,7 @@ fn capabilities(profile: &Path) -> Value {
 }
 
 /// The driver speaks plain HTTP; the settings are given so that none are looked for.
-fn no_tls() -> Result<rustls::ClientConfig> {
+pub(super) fn no_tls() -> Result<rustls::ClientConfig> {
     Ok(rustls::ClientConfig::builder_with_provider(certs::provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(rustls::RootCertStore::empty())
