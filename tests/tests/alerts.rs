@@ -75,7 +75,7 @@ async fn a_rule_that_is_changed_fails_its_test() -> Result<()> {
 fn every_alert_has_a_runbook_a_test_that_fires_and_one_that_does_not() -> Result<()> {
     let rules = read("prometheus/posture-feed.rules.yml")?;
     let alerts: BTreeSet<&str> = values(&rules, "- alert:").collect();
-    ensure!(alerts.len() > 20, "{alerts:?}");
+    ensure!(!alerts.is_empty(), "no alert is found in the rules");
     let mut tests = String::new();
     for name in tests_of_rules()? {
         tests += &read(&format!("prometheus/tests/{name}"))?;
