@@ -34,6 +34,10 @@ pub const POINTS: &[&str] = &[
     "keys.made",
     "keys.committed",
     "keys.before_removal",
+    "backup.written",
+    "restore.staged",
+    "restore.partial",
+    "restore.placed",
     "report.gathered",
     "report.kept",
 ];

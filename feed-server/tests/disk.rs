@@ -156,7 +156,13 @@ fn published(data: &Path) {
         offline_zip: None,
     };
     store.blobs.adopt(CheckedFile::check(&store.staging, archive, &mut &b"archive"[..]).unwrap()).unwrap();
-    store.commit(store.release_batch(&ReleaseRecord { manifest, signed: None, taken: None }, &[]).unwrap()).unwrap();
+    store
+        .commit(
+            store
+                .release_batch(&ReleaseRecord { manifest, signed: None, taken: None, restored_from: None }, &[])
+                .unwrap(),
+        )
+        .unwrap();
     let mut config = Config::default();
     config.data.directory = data.to_owned();
     let (keys, _) = Keys::open_or_create(&data.join("keys")).unwrap();

@@ -1,5 +1,6 @@
 //! What the parts of a running server share.
 
+mod backup;
 pub mod certificate;
 pub mod facts;
 pub mod imports;

@@ -11,10 +11,8 @@ use std::path::{Path, PathBuf};
 use bundles::{Reason, Reasoned};
 
 use crate::config::Role;
+pub(super) use crate::store::backup::KEYS;
 use crate::store::{Store, StoreError};
-
-/// Where signing keys are in the data directory.
-pub(super) const KEYS: &str = "keys";
 
 const FILE: &str = "role";
 const STATE: &str = "role";

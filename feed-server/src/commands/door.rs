@@ -205,6 +205,22 @@ impl Door {
         Ok(self.send(Method::GET, path, None::<&()>).await?.bytes().await?.to_vec())
     }
 
+    /// Hands bytes on as they come, all of them.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; they broke off; or what `take` says.
+    pub async fn stream(&self, path: &str, mut take: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let mut response = self.send(Method::GET, path, None::<&()>).await?;
+        loop {
+            let piece = response.chunk().await.map_err(|error| {
+                let message = format!("the answer broke off ({error}); the server's log says why");
+                Failure::new(Reason::Truncated, message)
+            })?;
+            let Some(piece) = piece else { return Ok(()) };
+            take(&piece)?;
+        }
+    }
+
     /// Streams a file to `target`, which appears whole or not at all; tells `progress` bytes so far and in all.
     ///
     /// # Errors
@@ -370,7 +386,7 @@ fn refuse_absent(directory: &Path) -> Result<(), Failure> {
 }
 
 /// Files that another user makes in here the server could not read or replace later: root's above all.
-fn refuse_other_owner(directory: &Path) -> Result<(), Failure> {
+pub(super) fn refuse_other_owner(directory: &Path) -> Result<(), Failure> {
     let Ok(metadata) = directory.metadata() else { return Ok(()) };
     let me = rustix::process::geteuid().as_raw();
     if metadata.uid() == me {

@@ -1,5 +1,6 @@
 //! The command line: a file per verb. Verbs speak to the server that runs on the data directory, or to one of their own.
 
+pub mod backup;
 pub mod bundle;
 pub mod capture;
 mod chain;
@@ -13,6 +14,7 @@ pub mod keys;
 pub mod logging;
 pub mod output;
 pub mod release;
+pub mod restore;
 pub mod serve;
 mod service;
 pub mod status;
@@ -120,6 +122,10 @@ pub enum Verb {
     /// Write man pages and shell completions, for packages
     #[command(hide = true)]
     Generate(generate::Arguments),
+    /// Write all that has to survive to one file, from the running server or where none runs; private keys too
+    Backup(backup::Arguments),
+    /// Make an empty or absent data directory of a backup
+    Restore(restore::Arguments),
     /// List the points at which a test can kill this program (POSTURE_FEED_CRASH_AT)
     #[cfg(debug_assertions)]
     #[command(hide = true)]
@@ -151,6 +157,8 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<()> {
         Verb::Token(verb) => token::run(&global, verb).await,
         Verb::Keys(verb) => keys::run(&global, verb).await,
         Verb::Generate(arguments) => generate::run(&arguments),
+        Verb::Backup(arguments) => backup::run(&global, arguments).await,
+        Verb::Restore(arguments) => restore::run(&global, arguments).await,
         #[cfg(debug_assertions)]
         Verb::CrashPoints => output::print(&(crate::crash::POINTS.join("\n") + "\n")),
     }

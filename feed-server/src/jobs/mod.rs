@@ -9,6 +9,7 @@ pub mod incoming;
 mod password;
 pub mod prepare;
 pub mod resign;
+pub mod restore;
 pub mod runner;
 mod sources;
 pub mod startup;

@@ -124,7 +124,9 @@ impl Acts {
         });
         let claimed: HashSet<_> = made.chain(brought).collect();
         let releases = app.store.releases(usize::MAX)?.into_iter();
-        let unclaimed = releases.filter(|release| !claimed.contains(&release.manifest.serial)).collect();
+        let is_unclaimed =
+            |release: &ReleaseRecord| release.restored_from.is_none() && !claimed.contains(&release.manifest.serial);
+        let unclaimed = releases.filter(is_unclaimed).collect();
         Ok(Self { starts, unclaimed })
     }
 

@@ -35,6 +35,7 @@ mod set;
 mod sidecars;
 mod signer;
 mod signing;
+mod succession;
 mod targets;
 mod terms;
 #[cfg(test)]
@@ -54,6 +55,7 @@ pub use published::{Body, Cache, Published, Served};
 pub use publisher::Publisher;
 pub use request::{Request, RequestError, RootRequest};
 pub use rotation::Rotated;
+pub use succession::{newest_roots, refuse_older};
 pub use zips::ZipOrigin;
 
 pub use crate::store::Repository;

@@ -198,6 +198,17 @@ impl Publisher {
         self.inner.published.load().digests()
     }
 
+    /// Does something while nothing is published and no key changes.
+    ///
+    /// # Errors
+    /// It was cut off inside this process.
+    pub async fn paused<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PublishError> {
+        self.alone(move |_| Ok(work())).await
+    }
+
     /// Runs on a thread that may block, when no other call does.
     async fn alone<T: Send + 'static>(
         &self,

@@ -141,7 +141,8 @@ fn are_of(root: &Root, pending: Option<&Pending>, keys: &Keys) -> bool {
     keys.is_empty() || !keys.among(named).is_empty()
 }
 
-fn state(repository: Repository) -> String {
+/// The name in the catalog under which an origin keeps them.
+pub(super) fn state(repository: Repository) -> String {
     format!("publish.{repository}.roots")
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A run composes the steps: [`plan`], then [`commit`] or [`unchanged`]; [`retain`] before publishing, so that what is
 //! published is what is retained, and [`collect`] after it, when nothing names the old content any more. On a relay,
-//! [`relay::take`] stands in place of planning and committing.
+//! [`relay::take`] stands in place of planning and committing. After a restore, [`again`] is what the newest release becomes.
 
+mod again;
 mod commit;
 mod plan;
 pub mod relay;
@@ -11,6 +12,7 @@ mod retention;
 #[cfg(test)]
 mod tests;
 
+pub use again::{again, floor};
 pub use commit::{commit, unchanged};
 pub use plan::{ReleaseError, plan};
 pub use retention::{collect, retain};

@@ -78,7 +78,12 @@ pub fn take(store: &Store, received: Received) -> Result<Took, TakeError> {
     adopt_bytes(store, serial, signed, manifest.bytes())?;
     crash::point("blobs.all");
     if took == Took::New {
-        let record = ReleaseRecord { manifest: manifest.manifest().clone(), signed: Some(signed), taken: Some(now) };
+        let record = ReleaseRecord {
+            manifest: manifest.manifest().clone(),
+            signed: Some(signed),
+            taken: Some(now),
+            restored_from: None,
+        };
         batch.put_release(&record)?;
         let created = record.manifest.created;
         batch.put_signed_time(store.signed_time()?.map_or(created, |newest| newest.max(created)))?;

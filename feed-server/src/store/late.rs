@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::open::open_catalog;
 use super::sled_catalog::SledCatalog;
-use super::{Batch, Catalog, Pair, StoreError, Table};
+use super::{Batch, Catalog, Pair, StoreError, Table, TablePair};
 
 #[derive(Debug)]
 pub(super) struct LateCatalog {
@@ -45,5 +45,9 @@ impl Catalog for LateCatalog {
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         self.opened()?.commit(batch)
+    }
+
+    fn snapshot(&self, tables: &[Table]) -> Result<Vec<TablePair>, StoreError> {
+        self.opened()?.snapshot(tables)
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! [`Store::open`] puts the engines of today behind them: [`sled_catalog`] and [`file_blobs`].
 
+pub mod backup;
 mod batch;
 pub mod chain_facts;
 mod directory;
@@ -27,7 +28,7 @@ mod who;
 pub use learned::Learned;
 pub use open::{SCHEMA, Store, was_locked};
 pub use owner::user_name;
-pub use relay::{Floors, Held};
+pub use relay::{Floors, Held, held_state};
 pub use repository::Repository;
 pub use space::{Usage, free_bytes};
 pub use typed::{KEPT_RUNS, RunFacts};
@@ -105,6 +106,9 @@ pub struct Batch {
 /// A key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
+/// A pair of a table.
+pub type TablePair = (Table, Vec<u8>, Vec<u8>);
+
 /// An ordered key-value store with atomic, durable batches.
 pub trait Catalog: Send + Sync + std::fmt::Debug {
     /// The value of a key.
@@ -124,6 +128,12 @@ pub trait Catalog: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`StoreError`] where the engine fails; then nothing was changed.
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+
+    /// Every pair of these tables, in their order, as they are at one moment: no batch is among them by half.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the engine fails.
+    fn snapshot(&self, tables: &[Table]) -> Result<Vec<TablePair>, StoreError>;
 }
 
 /// Content by digest.
@@ -210,6 +220,12 @@ pub enum StoreError {
         /// Ours.
         known: u64,
     },
+    /// A restore did not come to its end.
+    #[error("a restore into the data directory {path} was cut off; run `feed-server restore` again, which begins anew")]
+    HalfRestored {
+        /// The data directory.
+        path: std::path::PathBuf,
+    },
     /// Another process has it.
     #[error("the data directory {path} is in use by another process; stop it, or use its control socket")]
     InUse {
@@ -232,7 +248,11 @@ impl StoreError {
         let kind = match self {
             Self::Io { source, .. } => Some(source.kind()),
             Self::Catalog { source, .. } => source.downcast_ref::<std::io::Error>().map(std::io::Error::kind),
-            Self::Record { .. } | Self::Newer { .. } | Self::InUse { .. } | Self::Missing { .. } => None,
+            Self::Record { .. }
+            | Self::Newer { .. }
+            | Self::HalfRestored { .. }
+            | Self::InUse { .. }
+            | Self::Missing { .. } => None,
         };
         matches!(kind, Some(StorageFull | QuotaExceeded))
     }
@@ -246,6 +266,7 @@ impl bundles::Reasoned for StoreError {
             | Self::Catalog { .. }
             | Self::Record { .. }
             | Self::Newer { .. }
+            | Self::HalfRestored { .. }
             | Self::Missing { .. } => bundles::Reason::Storage,
         }
     }

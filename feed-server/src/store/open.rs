@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bundles::Reasoned as _;
 
+use super::backup::RESTORING;
 use super::directory::{self, failed};
 use super::file_blobs::FileBlobs;
 use super::late::LateCatalog;
@@ -23,12 +24,12 @@ pub(super) const BLOBS: &str = "blobs";
 pub(super) const CATALOG: &str = "catalog";
 pub(super) const PREPARED: &str = "prepared";
 const STAGING: &str = "staging";
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// The schema stands twice: in this file, which any program can read before it opens an engine, and in the catalog,
 /// where a migration changes it in the same batch as the records.
-const SCHEMA_FILE: &str = "schema";
-const SCHEMA_STATE: &str = "schema";
+pub(super) const SCHEMA_FILE: &str = "schema";
+pub(super) const SCHEMA_STATE: &str = "schema";
 
 /// The data directory, open and locked. Clones share it; the lock goes with the last one, or with the process.
 #[derive(Debug, Clone)]
@@ -89,6 +90,14 @@ impl Store {
         &self.directory
     }
 
+    /// The arrangement of its records.
+    ///
+    /// # Errors
+    /// The catalog cannot be read.
+    pub fn schema(&self) -> Result<u64, StoreError> {
+        Ok(self.state(SCHEMA_STATE)?.unwrap_or(SCHEMA))
+    }
+
     /// Applies all changes or none; on disk when it returns.
     ///
     /// # Errors
@@ -108,6 +117,9 @@ impl<'a> Opening<'a> {
     fn begin(data_dir: &'a Path) -> Result<Self, StoreError> {
         directory::make(data_dir, 0o700)?;
         let lock = lock(data_dir)?;
+        if data_dir.join(RESTORING).exists() {
+            return Err(StoreError::HalfRestored { path: data_dir.to_owned() });
+        }
         refuse_newer(data_dir, schema_in_file(data_dir)?)?;
         for part in [BLOBS, CATALOG, STAGING] {
             directory::make(&data_dir.join(part), 0o700)?;
@@ -167,7 +179,7 @@ pub fn was_locked(data_dir: &Path) -> bool {
 }
 
 /// The kernel lets go of the lock when the process ends, however it ends.
-fn lock(data_dir: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(data_dir: &Path) -> Result<File, StoreError> {
     let path = data_dir.join(LOCK);
     let file = OpenOptions::new()
         .write(true)

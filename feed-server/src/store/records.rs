@@ -21,6 +21,9 @@ pub struct ReleaseRecord {
     /// When it was taken from another server, by this one's clock; absent where it was made here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken: Option<Timestamp>,
+    /// The release whose content it has once more, where a restored backup made it so: no run did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_from: Option<Serial>,
 }
 
 impl ReleaseRecord {

@@ -30,7 +30,8 @@ pub struct Floors {
     pub signed_time: Option<Timestamp>,
 }
 
-fn name(repository: Repository) -> String {
+/// The name under which it is kept.
+pub fn held_state(repository: Repository) -> String {
     format!("relay.{repository}")
 }
 
@@ -40,7 +41,7 @@ impl Store {
     /// # Errors
     /// The catalog cannot be read.
     pub fn held(&self, repository: Repository) -> Result<Option<Held>, StoreError> {
-        self.state(&name(repository))
+        self.state(&held_state(repository))
     }
 
     /// When the newest release that was ever taken was made.
@@ -70,7 +71,7 @@ impl Batch {
     /// # Errors
     /// As [`Batch::put`].
     pub fn put_held(&mut self, repository: Repository, held: &Held) -> Result<(), StoreError> {
-        self.put_state(&name(repository), held)
+        self.put_state(&held_state(repository), held)
     }
 
     /// Puts when the newest release was made.

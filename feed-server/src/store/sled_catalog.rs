@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::directory::failed;
 use super::space::free_bytes;
-use super::{Batch, Catalog, Pair, StoreError, Table};
+use super::{Batch, Catalog, Pair, StoreError, Table, TablePair};
 
 /// sled takes 1 GiB unless told otherwise; the whole catalog of a large site is some megabytes.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -160,6 +160,23 @@ impl Catalog for SledCatalog {
             }
             engine.commit(&batch).map(Ok)
         })?
+    }
+
+    fn snapshot(&self, tables: &[Table]) -> Result<Vec<TablePair>, StoreError> {
+        // Whoever reads or writes holds the lock for reading: nobody does while this is held.
+        let mut held = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+        let engine = match held.take() {
+            Some(engine) => engine,
+            None => Engine::open(&self.directory)?,
+        };
+        let mut pairs = Vec::new();
+        for table in tables {
+            let scanned = engine.scan(*table, false, usize::MAX);
+            let scanned = scanned.map_err(|error| StoreError::Catalog { act: "read", source: Box::new(error) })?;
+            pairs.extend(scanned.into_iter().map(|(key, value)| (*table, key, value)));
+        }
+        *held = Some(engine);
+        Ok(pairs)
     }
 }
 

@@ -105,6 +105,12 @@ impl Staging {
         Self(directory)
     }
 
+    /// Where.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.0
+    }
+
     /// A new empty file, deleted when dropped.
     ///
     /// # Errors

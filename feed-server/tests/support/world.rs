@@ -129,8 +129,13 @@ impl World {
         for file in manifest.files() {
             assert!(self.store.blobs.contains(&file.sha256).unwrap(), "{} was named and not brought", file.name);
         }
-        let batch =
-            self.store.release_batch(&ReleaseRecord { manifest, signed: None, taken: None }, &feed.validators).unwrap();
+        let batch = self
+            .store
+            .release_batch(
+                &ReleaseRecord { manifest, signed: None, taken: None, restored_from: None },
+                &feed.validators,
+            )
+            .unwrap();
         self.store.commit(batch).unwrap();
         self.server.requests();
     }

@@ -34,6 +34,10 @@ impl Catalog for Gate {
         }
         Err(StoreError::Catalog { act: "write", source: Box::new(io::Error::from(io::ErrorKind::StorageFull)) })
     }
+
+    fn snapshot(&self, tables: &[Table]) -> Result<Vec<crate::store::TablePair>, StoreError> {
+        self.inner.snapshot(tables)
+    }
 }
 
 struct World {

@@ -1,5 +1,6 @@
 //! The administrators' API, and the headends' report. `/api/v1/openapi.json` describes it.
 
+pub mod backup;
 pub mod headends;
 pub mod imports;
 pub mod keys;
@@ -32,7 +33,7 @@ const MAX_JSON_BYTES: usize = 64 << 10;
         imports::take, imports::list, imports::get, trust::get,
         headends::list, headends::get, headends::add, headends::remove, headends::token, report::put,
         tokens::list, tokens::add, tokens::revoke, keys::list, keys::root, keys::change, keys::request,
-        keys::cancel, keys::sign,
+        keys::cancel, keys::sign, backup::get,
     ),
     modifiers(&Schemes)
 )]
@@ -90,6 +91,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(at("/headends/{id}/report").route(web::put().to(report::put)))
         .service(at("/tokens").route(web::get().to(tokens::list)).route(web::post().to(tokens::add)))
         .service(at("/tokens/{name}").route(web::delete().to(tokens::revoke)))
+        .service(at("/backup").route(web::get().to(backup::get)))
         .service(at("/keys").route(web::get().to(keys::list)))
         .service(at("/keys/changes").route(web::post().to(keys::change)))
         .service(at("/keys/request").route(web::get().to(keys::request)).route(web::delete().to(keys::cancel)))
