@@ -34,6 +34,8 @@ pub const POINTS: &[&str] = &[
     "keys.made",
     "keys.committed",
     "keys.before_removal",
+    "schema.saved",
+    "schema.changed",
     "backup.written",
     "restore.staged",
     "restore.partial",

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::open::open_catalog;
+use super::schema;
 use super::sled_catalog::SledCatalog;
 use super::{Batch, Catalog, Pair, StoreError, Table, TablePair};
 
@@ -27,7 +28,7 @@ impl LateCatalog {
         if let Some(catalog) = &*opened {
             return Ok(Arc::clone(catalog));
         }
-        let catalog = Arc::new(open_catalog(&self.data_dir)?);
+        let catalog = Arc::new(open_catalog(&self.data_dir, &schema::KNOWN)?);
         tracing::warn!(directory = %self.data_dir.display(), "there is room again: the catalog is open");
         *opened = Some(Arc::clone(&catalog));
         Ok(catalog)

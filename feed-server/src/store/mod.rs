@@ -17,6 +17,7 @@ mod owner;
 pub mod records;
 mod relay;
 mod repository;
+mod schema;
 pub mod sled_catalog;
 mod space;
 #[cfg(test)]
@@ -26,10 +27,11 @@ mod variants;
 mod who;
 
 pub use learned::Learned;
-pub use open::{SCHEMA, Store, was_locked};
+pub use open::{Store, was_locked};
 pub use owner::user_name;
 pub use relay::{Floors, Held, held_state};
 pub use repository::Repository;
+pub use schema::SCHEMA;
 pub use space::{Usage, free_bytes};
 pub use typed::{KEPT_RUNS, RunFacts};
 pub use variants::{Coding, Form, MetadataHistory, Packed, VariantRecord};
@@ -220,6 +222,20 @@ pub enum StoreError {
         /// Ours.
         known: u64,
     },
+    /// Its records are in an older form, and there is no backup of them.
+    #[error(
+        "the data directory has schema version {found}, this program brings it to {known}, and the backup that it makes first \
+         cannot be written; make room for it and start again, or run the older program"
+    )]
+    Unsaved {
+        /// Its schema.
+        found: u64,
+        /// Ours.
+        known: u64,
+        /// Why there is no backup.
+        #[source]
+        source: Box<backup::BackupError>,
+    },
     /// A restore did not come to its end.
     #[error("a restore into the data directory {path} was cut off; run `feed-server restore` again, which begins anew")]
     HalfRestored {
@@ -250,6 +266,7 @@ impl StoreError {
             Self::Catalog { source, .. } => source.downcast_ref::<std::io::Error>().map(std::io::Error::kind),
             Self::Record { .. }
             | Self::Newer { .. }
+            | Self::Unsaved { .. }
             | Self::HalfRestored { .. }
             | Self::InUse { .. }
             | Self::Missing { .. } => None,
@@ -266,6 +283,7 @@ impl bundles::Reasoned for StoreError {
             | Self::Catalog { .. }
             | Self::Record { .. }
             | Self::Newer { .. }
+            | Self::Unsaved { .. }
             | Self::HalfRestored { .. }
             | Self::Missing { .. } => bundles::Reason::Storage,
         }

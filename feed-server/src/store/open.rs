@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bundles::Reasoned as _;
+use jiff::Timestamp;
 
 use super::backup::RESTORING;
 use super::directory::{self, failed};
 use super::file_blobs::FileBlobs;
 use super::late::LateCatalog;
+use super::schema::{self, SCHEMA, Schemas};
 use super::sled_catalog::SledCatalog;
 use super::typed::state;
 use super::{Batch, Blobs, Catalog, StoreError};
+use crate::clock;
 use crate::sync::checked::Staging;
-
-/// The arrangement of the data directory and of the catalog's records that this program writes.
-pub const SCHEMA: u64 = 1;
 
 pub(super) const BLOBS: &str = "blobs";
 pub(super) const CATALOG: &str = "catalog";
@@ -52,10 +52,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`], [`StoreError::Newer`] (then nothing was touched), or what could not be done.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        let opening = Opening::begin(data_dir)?;
-        let catalog = Arc::new(open_catalog(data_dir)?);
-        write_schema_file(data_dir)?;
-        opening.end(catalog)
+        Self::open_as(data_dir, &schema::KNOWN, clock::now())
+    }
+
+    /// As a program that knows these schemas does.
+    pub(super) fn open_as(data_dir: &Path, schemas: &Schemas, now: Timestamp) -> Result<Self, StoreError> {
+        let opening = Opening::begin(data_dir, schemas)?;
+        let catalog = Arc::new(open_catalog(data_dir, schemas)?);
+        opening.upgraded(catalog, schemas, now)
     }
 
     /// The same, but where only room for the catalog is missing, and the directory was opened by this program before, the
@@ -64,18 +68,17 @@ impl Store {
     /// # Errors
     /// As [`Store::open`], but for a full disk.
     pub fn open_even_if_full(data_dir: &Path) -> Result<Self, StoreError> {
-        let opening = Opening::begin(data_dir)?;
-        let catalog: Arc<dyn Catalog> = match open_catalog(data_dir) {
-            Ok(catalog) => Arc::new(catalog),
+        let schemas = &schema::KNOWN;
+        let opening = Opening::begin(data_dir, schemas)?;
+        match open_catalog(data_dir, schemas) {
+            Ok(catalog) => opening.upgraded(Arc::new(catalog), schemas, clock::now()),
             Err(error) if error.lacks_room() && schema_in_file(data_dir)? == Some(SCHEMA) => {
                 let error = error.whole_message();
                 tracing::error!(error, "the disk is full: nothing new can be stored until there is room");
-                return opening.end(Arc::new(LateCatalog::new(data_dir.to_owned())));
+                opening.end(Arc::new(LateCatalog::new(data_dir.to_owned())))
             }
-            Err(error) => return Err(error),
-        };
-        write_schema_file(data_dir)?;
-        opening.end(catalog)
+            Err(error) => Err(error),
+        }
     }
 
     /// Where what is prepared is written to; not among what runs stage, which goes by with them.
@@ -114,13 +117,13 @@ struct Opening<'a> {
 }
 
 impl<'a> Opening<'a> {
-    fn begin(data_dir: &'a Path) -> Result<Self, StoreError> {
+    fn begin(data_dir: &'a Path, schemas: &Schemas) -> Result<Self, StoreError> {
         directory::make(data_dir, 0o700)?;
         let lock = lock(data_dir)?;
         if data_dir.join(RESTORING).exists() {
             return Err(StoreError::HalfRestored { path: data_dir.to_owned() });
         }
-        refuse_newer(data_dir, schema_in_file(data_dir)?)?;
+        schemas.refuse_newer(data_dir, schema_in_file(data_dir)?)?;
         for part in [BLOBS, CATALOG, STAGING] {
             directory::make(&data_dir.join(part), 0o700)?;
         }
@@ -134,6 +137,14 @@ impl<'a> Opening<'a> {
         // disk.
         directory::empty(&data_dir.join(STAGING))?;
         Ok(Self { data_dir, lock })
+    }
+
+    /// With its records in the newest form.
+    fn upgraded(self, catalog: Arc<dyn Catalog>, schemas: &Schemas, now: Timestamp) -> Result<Store, StoreError> {
+        let store = self.end(catalog)?;
+        schemas.upgrade(&store, now)?;
+        write_schema_file(store.directory(), schemas.newest)?;
+        Ok(store)
     }
 
     fn end(self, catalog: Arc<dyn Catalog>) -> Result<Store, StoreError> {
@@ -160,13 +171,13 @@ fn remove_files(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Opens the catalog, unless a newer program wrote it.
-pub(super) fn open_catalog(data_dir: &Path) -> Result<SledCatalog, StoreError> {
+pub(super) fn open_catalog(data_dir: &Path, schemas: &Schemas) -> Result<SledCatalog, StoreError> {
     let catalog = SledCatalog::open(data_dir.join(CATALOG))?;
     let schema = state(&catalog, SCHEMA_STATE)?;
-    refuse_newer(data_dir, schema)?;
+    schemas.refuse_newer(data_dir, schema)?;
     if schema.is_none() {
         let mut batch = Batch::new();
-        batch.put_state(SCHEMA_STATE, &SCHEMA)?;
+        batch.put_state(SCHEMA_STATE, &schemas.newest)?;
         catalog.commit(batch)?;
     }
     Ok(catalog)
@@ -195,13 +206,6 @@ pub(super) fn lock(data_dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-fn refuse_newer(data_dir: &Path, schema: Option<u64>) -> Result<(), StoreError> {
-    match schema {
-        Some(found) if found > SCHEMA => Err(StoreError::Newer { path: data_dir.to_owned(), found, known: SCHEMA }),
-        Some(_) | None => Ok(()),
-    }
-}
-
 fn schema_in_file(data_dir: &Path) -> Result<Option<u64>, StoreError> {
     let path = data_dir.join(SCHEMA_FILE);
     match fs::read_to_string(&path) {
@@ -213,14 +217,14 @@ fn schema_in_file(data_dir: &Path) -> Result<Option<u64>, StoreError> {
     }
 }
 
-fn write_schema_file(data_dir: &Path) -> Result<(), StoreError> {
-    if schema_in_file(data_dir)? == Some(SCHEMA) {
+fn write_schema_file(data_dir: &Path, schema: u64) -> Result<(), StoreError> {
+    if schema_in_file(data_dir)? == Some(schema) {
         return Ok(());
     }
     let path = data_dir.join(SCHEMA_FILE);
     let write = || -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(data_dir.join(STAGING))?;
-        writeln!(file, "{SCHEMA}")?;
+        writeln!(file, "{schema}")?;
         file.as_file().sync_all()?;
         file.persist(&path)?;
         Ok(())

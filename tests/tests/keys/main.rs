@@ -4,5 +4,6 @@
 mod ceremony;
 mod crashes;
 mod ending;
+mod relay;
 mod rotation;
 mod setting;

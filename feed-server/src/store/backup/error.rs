@@ -154,7 +154,7 @@ impl Reasoned for BackupError {
 }
 
 /// Makes the error of an act on a path.
-pub(super) fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError {
+pub(in crate::store) fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError {
     let path = path.to_owned();
     move |source| BackupError::Io { act, path, source }
 }

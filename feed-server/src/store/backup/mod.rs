@@ -26,6 +26,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use error::BackupError;
+pub(super) use error::failed;
 pub use lines::Line;
 pub use name::MemberName;
 pub use place::Place;
