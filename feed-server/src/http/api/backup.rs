@@ -35,7 +35,7 @@ const fn yes() -> bool {
 
 /// A backup of the data directory, as a tar file. Through the control socket alone: it may hold private keys.
 #[utoipa::path(
-    get, path = "/api/v1/backup", tag = "backup", security(("admin" = [])), params(BackupQuery),
+    get, path = "/api/v1/backup", tag = "backup", security(("control" = [])), params(BackupQuery),
     responses(
         (status = 200, description = "The backup", body = Vec<u8>, content_type = "application/x-tar"),
         (status = 403, description = "Not through the control socket", body = crate::http::errors::Problem),
@@ -55,7 +55,7 @@ pub async fn get(
     }
     let snapshot = app.snapshot(query.keys).await?;
     let length = snapshot.length().map_err(|error| Problem::inside(&error))?;
-    tracing::info!(bytes = length, keys = query.keys, by = caller.who, "a backup is taken");
+    tracing::info!(bytes = length, keys = query.keys, by = %caller.who, "a backup is taken");
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
         let mut pieces = Pieces { sender, piece: BytesMut::with_capacity(PIECE) };

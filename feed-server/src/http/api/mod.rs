@@ -51,6 +51,7 @@ impl utoipa::Modify for Schemes {
             ("operate", "An administrator's token with scope operate or admin"),
             ("admin", "An administrator's token with scope admin"),
             ("headend", "The headend's own token"),
+            ("control", "None over the network: the control socket alone, which is its owner's"),
         ] {
             let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(whose)).build();
             components.add_security_scheme(name, SecurityScheme::Http(scheme));
