@@ -31,6 +31,8 @@ pub struct Brought {
     pub length: Option<u64>,
     /// What holds this once.
     pub wishes: Wishes,
+    /// Where it comes from, for the audit trail.
+    pub from: Option<String>,
 }
 
 /// A part of a zip. Where the pieces end without [`Piece::End`], it did not come whole.

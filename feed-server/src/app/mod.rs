@@ -1,10 +1,13 @@
 //! What the parts of a running server share.
 
+pub mod audit;
 mod backup;
 pub mod certificate;
 pub mod facts;
+pub mod failures;
 pub mod imports;
 pub mod manners;
+pub mod refusals;
 pub mod role;
 pub mod runs;
 pub mod tokens;
@@ -25,9 +28,12 @@ use crate::headends::Inbox;
 use crate::increments::{Prepared, Preparer};
 use crate::metrics::Metrics;
 use crate::publish::{ChangeError, Keys, Published, Publisher, Quorum};
+use crate::store::audit::{Act, AuditResult, Doing, NewRecord};
 use crate::store::records::{HeadendRecord, ReportRecord, RunRecord, Trigger};
-use crate::store::{Learned, Store, StoreError};
+use crate::store::{Batch, Learned, Store, StoreError};
 use crate::tokens::Uses;
+use failures::Failures;
+use refusals::Refusals;
 use runs::{Request, Runs, Wishes};
 
 /// When the server first started on this data directory.
@@ -67,6 +73,10 @@ pub struct App {
     pub gathering: tokio::sync::Mutex<()>,
     /// When tokens were last used.
     pub uses: Uses,
+    /// Attempts that were refused lately, for the audit trail.
+    pub refusals: Refusals,
+    /// Those that failed, by where they came from.
+    pub failures: Failures,
     clock: fn() -> Timestamp,
     changes: Mutex<()>,
 }
@@ -107,24 +117,32 @@ impl App {
             certificate: OnceLock::new(),
             gathering: tokio::sync::Mutex::default(),
             uses: Uses::default(),
+            refusals: Refusals::default(),
+            failures: Failures::default(),
             clock,
             changes: Mutex::new(()),
         };
+        if keys_created {
+            app.tell(Doing::by_itself(Act::KeysInit), AuditResult::Done);
+        }
         Ok(Opened { app, keys_created })
     }
 
-    /// Makes the first keys of an origin that never started.
+    /// Makes the first keys of an origin that never started, as somebody asked.
     ///
     /// # Errors
     /// There are keys already; the data directory is in use, or a relay's; or what could not be done.
-    pub fn make_keys(config: &Config, quorum: Quorum) -> Result<(), Failure> {
+    pub fn make_keys(config: &Config, quorum: Quorum, doing: Doing, now: Timestamp) -> Result<(), Failure> {
         let directory = &config.data.directory;
         if config.upstream.role() == Role::Relay {
             return Err(Failure::of(&ChangeError::Relay));
         }
         let store = Store::open(directory).map_err(|error| Failure::of(&error))?;
         role::hold(&store, Role::Origin).map_err(|error| Failure::of(&error))?;
-        Keys::create(&directory.join(role::KEYS), quorum).map_err(|error| Failure::of(&error))
+        let made = Keys::create(&directory.join(role::KEYS), quorum).map_err(|error| Failure::of(&error));
+        let record = NewRecord::new(doing, AuditResult::of(&made));
+        let kept = store.audit(Batch::new(), &[record], now, audit::kept_for(config.data.audit_days));
+        made.and_then(|()| kept.map_err(|error| Failure::of(&error)))
     }
 
     /// What this server is.
@@ -248,15 +266,6 @@ impl App {
             (headend, report)
         };
         Ok(self.store.headends()?.into_iter().map(with_report).collect())
-    }
-
-    /// Looks and changes without anybody else changing in between.
-    ///
-    /// # Errors
-    /// Those of `change`.
-    pub fn change<T>(&self, change: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let _only = self.lock_changes();
-        change(&self.store)
     }
 
     fn lock_changes(&self) -> MutexGuard<'_, ()> {

@@ -1,5 +1,6 @@
 //! The command line: a file per verb. Verbs speak to the server that runs on the data directory, or to one of their own.
 
+pub mod audit;
 pub mod backup;
 pub mod bundle;
 pub mod capture;
@@ -116,6 +117,8 @@ pub enum Verb {
     /// Administrators' tokens
     #[command(subcommand)]
     Token(token::Verb),
+    /// Who did what, when and from where, and who was refused (--json: a line of JSON each)
+    Audit(audit::Arguments),
     /// Signing keys and the roots that headends trust
     #[command(subcommand)]
     Keys(keys::Verb),
@@ -155,6 +158,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<()> {
         Verb::Bundle(verb) => bundle::run(&global, verb).await,
         Verb::Headend(verb) => headend::run(&global, verb).await,
         Verb::Token(verb) => token::run(&global, verb).await,
+        Verb::Audit(arguments) => audit::run(&global, arguments).await,
         Verb::Keys(verb) => keys::run(&global, verb).await,
         Verb::Generate(arguments) => generate::run(&arguments),
         Verb::Backup(arguments) => backup::run(&global, arguments).await,

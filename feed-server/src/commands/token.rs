@@ -91,11 +91,6 @@ pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
 fn list(tokens: &[TokenView], now: Timestamp) -> anyhow::Result<()> {
     let mut rows = vec![["TOKEN", "SCOPE", "MADE", "BY", "ENDS", "LAST USED"].map(str::to_owned)];
     for token in tokens {
-        let scope = match token.scope {
-            Scope::Read => "read",
-            Scope::Operate => "operate",
-            Scope::Admin => "admin",
-        };
         let ends = match token.expires {
             None => "never".to_owned(),
             Some(at) if at <= now => format!("ended {}", local_time(at)),
@@ -103,7 +98,7 @@ fn list(tokens: &[TokenView], now: Timestamp) -> anyhow::Result<()> {
         };
         rows.push([
             token.name.clone(),
-            scope.to_owned(),
+            token.scope.as_str().to_owned(),
             local_time(token.created),
             token.made_by.as_ref().map_or_else(String::new, ToString::to_string),
             ends,

@@ -253,6 +253,8 @@ pub struct Data {
     pub directory: PathBuf,
     /// `retain_releases`, at least 1.
     pub retain_releases: usize,
+    /// `audit_days`: how long the audit trail's records are kept, days; at least 1.
+    pub audit_days: u32,
 }
 
 /// `[bundles]`
@@ -294,7 +296,8 @@ impl Default for Config {
             listen: Listen::default(),
             serve: Serve { public_url: None, rewrite_index: true },
             // Two days of updates at two-hour intervals, were every one of them to bring something new.
-            data: Data { directory: PathBuf::from("feed-data"), retain_releases: 24 },
+            // A year, and as long as it takes until somebody looks back on it.
+            data: Data { directory: PathBuf::from("feed-data"), retain_releases: 24, audit_days: 400 },
             bundles: Bundles {
                 // A quarter: long enough for media to be carried in, short enough that a forgotten enclave is noticed.
                 valid_for: Duration::from_hours(90 * 24),

@@ -14,6 +14,8 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// Four times the default; readers of `dcz` need as much memory.
 const MOST_PAYLOAD: u64 = 64 << 20;
 
+const MOST_AUDIT_DAYS: u32 = 3_650;
+
 const DAY: Duration = Duration::from_hours(24);
 
 /// The whole document. Where a value is wrong it was reported, and the default stands in so that reading goes on.
@@ -82,9 +84,18 @@ fn data(section: &Section<'_, '_>, base_dir: &Path) -> Data {
     let default = Config::default().data;
     let directory = section.get("directory", |entry| string(entry, "the path of a directory"));
     let retain_releases = section.get("retain_releases", count);
+    // Ten years is what a typing error looks like; what may be kept is bounded by number as well.
+    let audit_days = section.get("audit_days", |entry| {
+        let days: u32 = count(entry)?;
+        if days > MOST_AUDIT_DAYS {
+            entry.wrong(format!("is out of range; write a whole number of days from 1 to {MOST_AUDIT_DAYS}"));
+        }
+        Some(days)
+    });
     section.finish();
     Data {
         directory: directory.map_or(default.directory, |path| base_dir.join(path)),
+        audit_days: audit_days.unwrap_or(default.audit_days),
         retain_releases: retain_releases.unwrap_or(default.retain_releases),
     }
 }

@@ -3,16 +3,19 @@
 use std::any::Any;
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
+use std::time::Instant;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use bundles::Reason;
 use tokio::net::UnixStream;
 
 use super::errors::Problem;
 use crate::app::App;
+use crate::app::refusals::Source;
+use crate::store::audit::{Act, Doing};
 use crate::store::records::{Scope, TokenRecord};
 use crate::store::{Who, user_name};
 use crate::tokens::Presented;
@@ -82,7 +85,87 @@ impl Requires for Admin {
 pub struct Allowed<R> {
     /// Who it is.
     pub who: Who,
+    /// Where they come from.
+    pub from: Option<String>,
     scope: PhantomData<R>,
+}
+
+impl<R> Allowed<R> {
+    /// What whoever calls does.
+    #[must_use]
+    pub fn doing(&self, act: Act) -> Doing {
+        Doing { who: self.who.clone(), from: self.from.clone(), act, object: None, detail: None }
+    }
+}
+
+/// Somebody who was refused, for the audit trail. Kept with the request until it is answered.
+#[derive(Debug)]
+pub struct Refused {
+    /// Who it is, as far as that is known.
+    pub who: Who,
+    /// What they are told.
+    pub reason: Reason,
+}
+
+/// Why somebody was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing was presented.
+    NoToken,
+    /// What was presented is not known, or not for this.
+    WrongToken,
+    /// It ended.
+    ExpiredToken,
+    /// It does not allow this.
+    SmallScope,
+    /// Too much that was wrong came from there lately.
+    TooMany,
+}
+
+impl Refusal {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::NoToken, Self::WrongToken, Self::ExpiredToken, Self::SmallScope, Self::TooMany];
+
+    /// The metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoToken => "no_token",
+            Self::WrongToken => "wrong_token",
+            Self::ExpiredToken => "expired_token",
+            Self::SmallScope => "small_scope",
+            Self::TooMany => "too_many",
+        }
+    }
+}
+
+impl Refused {
+    /// Notes it; gives the problem back that they are told.
+    pub fn note(request: &HttpRequest, who: Who, refusal: Refusal, problem: Problem) -> Problem {
+        let (refusal, problem) = match refusal {
+            Refusal::WrongToken | Refusal::ExpiredToken => {
+                too_many(request).map_or((refusal, problem), |too_many| (Refusal::TooMany, too_many))
+            }
+            Refusal::NoToken | Refusal::SmallScope | Refusal::TooMany => (refusal, problem),
+        };
+        if let Some(app) = request.app_data::<web::Data<App>>() {
+            app.metrics.http.unauthorized_total.with_label_values(&[refusal.as_str()]).inc();
+        }
+        request.extensions_mut().insert(Self { who, reason: problem.reason });
+        problem
+    }
+}
+
+/// Counts a failure; what is said where there were too many from the same place.
+fn too_many(request: &HttpRequest) -> Option<Problem> {
+    let app = request.app_data::<web::Data<App>>()?;
+    let from = Source::from(request.peer_addr()?.ip());
+    let wait = app.failures.count(from, Instant::now()).err()?;
+    let detail = format!(
+        "too many wrong tokens came from this address; wrong ones are looked at again in {} s, good ones are taken at any time",
+        wait.as_secs()
+    );
+    Some(Problem { retry_after: Some(wait.as_secs()), ..Problem::new(Reason::RateLimited, detail) })
 }
 
 impl<R: Requires> FromRequest for Allowed<R> {
@@ -92,13 +175,23 @@ impl<R: Requires> FromRequest for Allowed<R> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(caller(request).and_then(|(who, scope)| {
             if scope >= R::SCOPE {
-                Ok(Self { who, scope: PhantomData })
+                Ok(Self { who, from: peer(request), scope: PhantomData })
             } else {
                 let detail = "the token's scope is too small for this; ask an administrator for a larger one";
-                Err(Problem::with_status(StatusCode::FORBIDDEN, Reason::Unauthorized, detail))
+                let problem = Problem::with_status(StatusCode::FORBIDDEN, Reason::Unauthorized, detail);
+                Err(Refused::note(request, who, Refusal::SmallScope, problem))
             }
         }))
     }
+}
+
+/// Where a request comes from: the address that it was sent from (of a proxy in front, where there is one: what that says of
+/// others is not believed), or the way into this machine.
+pub fn peer(request: &HttpRequest) -> Option<String> {
+    if request.app_data::<Door>() == Some(&Door::Control) {
+        return Some("control socket".to_owned());
+    }
+    request.peer_addr().map(|peer| peer.ip().to_canonical().to_string())
 }
 
 fn caller(request: &HttpRequest) -> Result<(Who, Scope), Problem> {
@@ -106,7 +199,8 @@ fn caller(request: &HttpRequest) -> Result<(Who, Scope), Problem> {
         let name = request.conn_data::<Peer>().map_or_else(|| "unknown".to_owned(), Peer::name);
         return Ok((Who::User { name }, Scope::Admin));
     }
-    let presented = presented(request)?;
+    let refused = |who, refusal, problem| Refused::note(request, who, refusal, problem);
+    let presented = presented(request).map_err(|problem| refused(Who::Nobody, Refusal::NoToken, problem))?;
     let app = request.app_data::<web::Data<App>>().ok_or_else(unknown_token)?;
     // On this very thread: a handful of records, which sled holds in memory. Were it waited for, the extractors after this
     // one would read bodies of whoever has no token.
@@ -114,10 +208,11 @@ fn caller(request: &HttpRequest) -> Result<(Who, Scope), Problem> {
     // No early end: how long it takes says nothing of which token fits.
     let found =
         tokens.into_iter().fold(None, |found, token| if presented.is(&token.token) { Some(token) } else { found });
-    let token = found.ok_or_else(unknown_token)?;
+    let token = found.ok_or_else(|| refused(Who::Nobody, Refusal::WrongToken, unknown_token()))?;
     let now = app.now();
     if token.is_expired(now) {
-        return Err(expired(&token));
+        let problem = expired(&token);
+        return Err(refused(Who::Token { name: token.name }, Refusal::ExpiredToken, problem));
     }
     app.uses.note(token.token, now);
     Ok((Who::Token { name: token.name }, token.scope))
@@ -150,4 +245,14 @@ fn expired(token: &TokenRecord) -> Problem {
 #[must_use]
 pub fn unknown_token() -> Problem {
     Problem::new(Reason::Unauthorized, "the token is not known here; it was revoked, or belongs to another server")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_is_counted_from_the_start() {
+        assert_eq!(Refusal::ALL.map(Refusal::as_str), crate::metrics::REFUSALS);
+    }
 }

@@ -22,6 +22,10 @@ pub struct Problem {
     pub reason: Reason,
     /// What happened, to what, and what to do next.
     pub detail: String,
+    /// Seconds to wait before it is worth another try, as `Retry-After`.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub retry_after: Option<u64>,
 }
 
 /// The answer of a handler that may fail.
@@ -38,7 +42,7 @@ impl Problem {
     #[must_use]
     pub fn with_status(status: StatusCode, reason: Reason, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error").to_owned();
-        Self { status: status.as_u16(), title, reason, detail: detail.into() }
+        Self { status: status.as_u16(), title, reason, detail: detail.into(), retry_after: None }
     }
 
     /// From an error whose message may name what is inside: that goes to the log, the reason's sentence to the client.
@@ -115,6 +119,9 @@ impl ResponseError for Problem {
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         if self.status_code() == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"posture-feed\""));
+        }
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds));
         }
         response.body(serde_json::to_vec(self).unwrap_or_default())
     }

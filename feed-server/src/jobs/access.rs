@@ -16,16 +16,20 @@ pub async fn keep(app: Arc<App>, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep(LOOK_EVERY) => once(&app).await,
+            () = tokio::time::sleep(LOOK_EVERY) => once(&app, false).await,
         }
     }
-    once(&app).await;
+    once(&app, true).await;
 }
 
 /// Writes what there is to write. What fails is tried again.
-async fn once(app: &Arc<App>) {
+async fn once(app: &Arc<App>, is_stopping: bool) {
     let writing = Arc::clone(app);
-    let written = tokio::task::spawn_blocking(move || writing.keep_token_uses()).await;
+    let written = tokio::task::spawn_blocking(move || {
+        writing.keep_refusals(is_stopping);
+        writing.keep_token_uses()
+    })
+    .await;
     match written {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {

@@ -34,13 +34,14 @@ pub async fn run(app: &Arc<App>, import: Import, running: RunningImport<'_>, sto
     let began = Instant::now();
     let progress = Arc::clone(running.progress());
     let Import { id, brought, mut pieces, answer } = import;
+    let from = brought.from;
     let mut record = ImportRecord::begun(id, progress.started, brought.by, brought.kind, brought.name);
     tracing::info!(import = id, by = %record.by, name = record.name, "Starting import");
 
     let received = async {
         // Again, for the store may have had no room for it at the start.
         super::update::end_interrupted(app).await;
-        put(app, &record).await?;
+        put(app, &record, from.clone()).await?;
         is_for_this_role(app.role(), record.kind)?;
         receive(app, &progress, brought.length, &mut pieces).await
     };
@@ -63,7 +64,7 @@ pub async fn run(app: &Arc<App>, import: Import, running: RunningImport<'_>, sto
     record.ended = Some(app.now());
     record.outcome = Some(outcome);
     crash::point("import.before_record");
-    if let Err(failure) = put(app, &record).await {
+    if let Err(failure) = put(app, &record, from).await {
         let (reason, error) = (failure.reason.as_str(), failure.message);
         tracing::error!(import = id, reason, error, "an import is not recorded");
     }
@@ -93,9 +94,18 @@ fn report(app: &App, record: &ImportRecord, took: Duration) {
     }
 }
 
-async fn put(app: &App, record: &ImportRecord) -> Result<(), Failure> {
+/// Notes what is known of an import that goes on.
+async fn note(app: &App, record: &ImportRecord) -> Result<(), Failure> {
     let (store, record) = (app.store.clone(), record.clone());
     let put = tokio::task::spawn_blocking(move || store.put_import(&record)).await.map_err(|error| internal(&error))?;
+    put.map_err(|error| Failure::of(&error))
+}
+
+/// Puts an import that begins or has ended, and that into the audit trail.
+async fn put(app: &Arc<App>, record: &ImportRecord, from: Option<String>) -> Result<(), Failure> {
+    let (app, record) = (Arc::clone(app), record.clone());
+    let put =
+        tokio::task::spawn_blocking(move || app.keep_import(&record, from)).await.map_err(|error| internal(&error))?;
     put.map_err(|error| Failure::of(&error))
 }
 
@@ -226,7 +236,7 @@ async fn vendors(
 ) -> Result<ImportOutcome, Failure> {
     progress.begin(ImportStep::Checking, 0);
     // With its digest: by that a start after a kill finds the release that was made of it.
-    put(app, record).await?;
+    note(app, record).await?;
     let given = record.name.as_deref().unwrap_or("posture-offline.zip");
     let who = match &record.by {
         BroughtBy::Operator { user: Some(user) } => format!("operator {user} on the server itself"),

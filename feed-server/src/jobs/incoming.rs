@@ -180,6 +180,7 @@ async fn import(app: &Arc<App>, folder: &Folder, file: &Found, name: &str) -> io
         name: Some(name.chars().filter(|c| !c.is_control()).collect()),
         length: Some(file.identity.length),
         wishes: Wishes::default(),
+        from: Some("watched folder".to_owned()),
     };
     // Before the import begins: a file that cannot be opened is none.
     let (opening, found) = (folder.clone(), file.clone());

@@ -99,7 +99,7 @@ fn end_import(app: &App, mut import: ImportRecord, acts: &mut Acts) -> Result<bo
     // When it was cut off nobody knows; its start is the one time that is certain.
     import.ended = Some(import.started);
     import.outcome = Some(outcome);
-    app.store.put_import(&import)?;
+    app.keep_import(&import, None)?;
     Ok(true)
 }
 

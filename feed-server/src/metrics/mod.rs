@@ -41,6 +41,8 @@ metrics! {
         pub http_requests_total: IntCounterVec ["route", "method", "status"],
         /// Time to the head of the answer by route template, seconds.
         pub http_request_duration_seconds: RequestSeconds ["route"],
+        /// Requests that were refused for want of a token that allows them, by why: no_token, wrong_token, expired_token, small_scope, too_many (wrong ones from one address).
+        pub unauthorized_total: IntCounterVec ["refusal"],
         /// Bytes of answers' bodies by content encoding.
         pub sent_bytes_total: IntCounterVec ["encoding"],
         /// Requests for files that the vendor's layout does not have: what ISE looks for and does not find here.
@@ -57,6 +59,9 @@ pub fn results() -> impl Iterator<Item = &'static str> {
 pub fn import_results() -> impl Iterator<Item = &'static str> {
     ["imported", "refreshed", "up_to_date"].into_iter().chain(Reason::ALL.iter().map(|reason| reason.as_str()))
 }
+
+/// Why requests are refused.
+pub const REFUSALS: [&str; 5] = ["no_token", "wrong_token", "expired_token", "small_scope", "too_many"];
 
 /// The content encodings that the server knows.
 pub const ENCODINGS: [&str; 4] = ["identity", "dcz", "zstd", "gzip"];
@@ -91,6 +96,9 @@ impl Metrics {
         }
         sync.sync_duration_seconds.0.get_metric_with_label_values::<&str>(&[])?;
         http.vendor_layout_misses_total.get_metric_with_label_values::<&str>(&[])?;
+        for refusal in REFUSALS {
+            http.unauthorized_total.get_metric_with_label_values(&[refusal])?;
+        }
         for encoding in ENCODINGS {
             http.sent_bytes_total.get_metric_with_label_values(&[encoding])?;
         }

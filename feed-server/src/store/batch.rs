@@ -3,7 +3,7 @@
 use bundles::Serial;
 use serde::Serialize;
 
-use super::records::ReleaseRecord;
+use super::records::{HeadendRecord, ReleaseRecord, TokenRecord};
 use super::typed::HIGHEST_SERIAL;
 use super::{Batch, StoreError, Table};
 use crate::sync::checked::Validator;
@@ -56,6 +56,43 @@ impl Batch {
     /// As [`Batch::put`].
     pub fn put_validator(&mut self, validator: &Validator) -> Result<(), StoreError> {
         self.put(Table::Validators, &validator.url, validator)
+    }
+
+    /// Puts a headend that is new, without a report: one that arrived while an earlier headend of this id was removed is not
+    /// this one's.
+    ///
+    /// # Errors
+    /// As [`Batch::put`].
+    pub fn add_headend(&mut self, headend: &HeadendRecord) -> Result<(), StoreError> {
+        self.remove(Table::Reports, &headend.id);
+        self.put_headend(headend)
+    }
+
+    /// Puts a headend in place of the one that is here, which keeps its report.
+    ///
+    /// # Errors
+    /// As [`Batch::put`].
+    pub fn put_headend(&mut self, headend: &HeadendRecord) -> Result<(), StoreError> {
+        self.put(Table::Headends, &headend.id, headend)
+    }
+
+    /// Removes a headend with its report.
+    pub fn remove_headend(&mut self, id: &str) {
+        self.remove(Table::Headends, id);
+        self.remove(Table::Reports, id);
+    }
+
+    /// Puts a token in place of what was under its name.
+    ///
+    /// # Errors
+    /// As [`Batch::put`].
+    pub fn put_token(&mut self, token: &TokenRecord) -> Result<(), StoreError> {
+        self.put(Table::Tokens, &token.name, token)
+    }
+
+    /// Removes a token.
+    pub fn remove_token(&mut self, name: &str) {
+        self.remove(Table::Tokens, name);
     }
 
     /// Puts a single value by name.

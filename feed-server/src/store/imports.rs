@@ -201,11 +201,11 @@ impl Store {
         Ok(self.imports(1)?.first().map_or(1, |import| import.id + 1))
     }
 
-    /// Puts an import, what it teaches ([`super::RunFacts`]), and forgets the oldest ones, all in one.
+    /// A batch that puts an import, what it teaches ([`super::RunFacts`]), and forgets the oldest ones.
     ///
     /// # Errors
-    /// As above; or the catalog cannot be written.
-    pub fn put_import(&self, import: &ImportRecord) -> Result<(), StoreError> {
+    /// As above.
+    pub fn import_batch(&self, import: &ImportRecord) -> Result<Batch, StoreError> {
         let mut batch = Batch::new();
         batch.put(Table::Imports, import.id.to_be_bytes(), import)?;
         let mut facts = self.run_facts()?;
@@ -216,7 +216,15 @@ impl Store {
         for key in others.skip(KEPT_IMPORTS - 1) {
             batch.remove(Table::Imports, key);
         }
-        self.commit(batch)
+        Ok(batch)
+    }
+
+    /// The same, done.
+    ///
+    /// # Errors
+    /// As above; or the catalog cannot be written.
+    pub fn put_import(&self, import: &ImportRecord) -> Result<(), StoreError> {
+        self.commit(self.import_batch(import)?)
     }
 }
 

@@ -44,6 +44,10 @@ impl Catalog for LateCatalog {
         self.opened()?.scan(table, newest_first, limit)
     }
 
+    fn scan_after(&self, table: Table, key: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.opened()?.scan_after(table, key, limit)
+    }
+
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         self.opened()?.commit(batch)
     }

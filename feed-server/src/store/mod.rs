@@ -3,6 +3,7 @@
 //!
 //! [`Store::open`] puts the engines of today behind them: [`sled_catalog`] and [`file_blobs`].
 
+pub mod audit;
 pub mod backup;
 mod batch;
 pub mod chain_facts;
@@ -63,13 +64,17 @@ pub enum Table {
     Validators,
     /// Digest, coding and base → [`VariantRecord`].
     Variants,
+    /// Number in the trail (big endian) → [`audit::AuditRecord`] of an act.
+    Audit,
+    /// Number in the trail (big endian) → [`audit::AuditRecord`] of refused attempts.
+    Refusals,
     /// Single values by name, such as the highest serial ever used and the versions of signed metadata.
     State,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Releases,
         Self::Runs,
         Self::Imports,
@@ -78,6 +83,8 @@ impl Table {
         Self::Tokens,
         Self::Validators,
         Self::Variants,
+        Self::Audit,
+        Self::Refusals,
         Self::State,
     ];
 
@@ -93,6 +100,8 @@ impl Table {
             Self::Tokens => "tokens",
             Self::Validators => "validators",
             Self::Variants => "variants",
+            Self::Audit => "audit",
+            Self::Refusals => "refusals",
             Self::State => "state",
         }
     }
@@ -124,6 +133,12 @@ pub trait Catalog: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`StoreError`] where the engine fails.
     fn scan(&self, table: Table, newest_first: bool, limit: usize) -> Result<Vec<Pair>, StoreError>;
+
+    /// The pairs of a table whose keys come after `key`, in key order. At most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the engine fails.
+    fn scan_after(&self, table: Table, key: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError>;
 
     /// Applies all changes or none; on disk when it returns.
     ///

@@ -191,3 +191,15 @@ pub enum Scope {
     /// Headends and tokens.
     Admin,
 }
+
+impl Scope {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Operate => "operate",
+            Self::Admin => "admin",
+        }
+    }
+}

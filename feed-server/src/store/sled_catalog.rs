@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -134,13 +135,15 @@ impl Engine {
     }
 
     fn scan(&self, table: Table, newest_first: bool, limit: usize) -> io::Result<Vec<Pair>> {
-        let pair = |pair: sled::Result<(sled::IVec, sled::IVec)>| {
-            let (key, value) = pair?;
-            Ok((key.get(1..).unwrap_or_default().to_vec(), value.to_vec()))
-        };
         let pairs = self.db.scan_prefix([prefix(table)]);
         if newest_first { pairs.rev().take(limit).map(pair).collect() } else { pairs.take(limit).map(pair).collect() }
     }
+}
+
+/// As it was put: without the byte that says which table.
+fn pair(pair: sled::Result<(sled::IVec, sled::IVec)>) -> io::Result<Pair> {
+    let (key, value) = pair?;
+    Ok((key.get(1..).unwrap_or_default().to_vec(), value.to_vec()))
 }
 
 impl Catalog for SledCatalog {
@@ -150,6 +153,11 @@ impl Catalog for SledCatalog {
 
     fn scan(&self, table: Table, newest_first: bool, limit: usize) -> Result<Vec<Pair>, StoreError> {
         self.with("read", |engine| engine.scan(table, newest_first, limit))
+    }
+
+    fn scan_after(&self, table: Table, key: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
+        let range = (Bound::Excluded(in_table(table, key)), Bound::Excluded(vec![prefix(table) + 1]));
+        self.with("read", |engine| engine.db.range(range.clone()).take(limit).map(pair).collect())
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
@@ -214,6 +222,8 @@ fn prefix(table: Table) -> u8 {
         Table::State => b's',
         Table::Imports => b'i',
         Table::Variants => b'f',
+        Table::Audit => b'a',
+        Table::Refusals => b'x',
     }
 }
 

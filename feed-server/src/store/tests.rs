@@ -278,7 +278,12 @@ fn headends_go_with_their_reports_and_tokens_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory);
     let headend = HeadendRecord { id: "asa-1".to_owned(), added: at(1), token: Digest::of(b"secret") };
-    store.put_headend(&headend).unwrap();
+    let add = |store: &Store| {
+        let mut batch = Batch::new();
+        batch.add_headend(&headend).unwrap();
+        store.commit(batch).unwrap();
+    };
+    add(&store);
     let json = r#"{"received":"2026-01-01T00:00:00Z","report":{"client_version":"1","last_attempt":"2026-01-01T00:00:00Z","interval_seconds":7200}}"#;
     let report: records::ReportRecord = serde_json::from_str(json).unwrap();
     store.put_reports([("asa-1", &report)]).unwrap();
@@ -286,12 +291,18 @@ fn headends_go_with_their_reports_and_tokens_by_name() {
     assert_eq!(store.headends().unwrap(), std::slice::from_ref(&headend));
     assert_eq!(store.reports().unwrap(), [("asa-1".to_owned(), report.clone())]);
     assert_eq!(store.report("asa-1").unwrap(), Some(report.clone()));
-    assert!(store.remove_headend("asa-1").unwrap());
-    assert!(!store.remove_headend("asa-1").unwrap());
+    let mut batch = Batch::new();
+    batch.put_headend(&headend).unwrap();
+    store.commit(batch).unwrap();
+    assert_eq!(store.report("asa-1").unwrap(), Some(report.clone()));
+    let mut batch = Batch::new();
+    batch.remove_headend("asa-1");
+    store.commit(batch).unwrap();
+    assert_eq!(store.headend("asa-1").unwrap(), None);
     assert_eq!(store.report("asa-1").unwrap(), None);
     // A report that was under way while its headend was removed is not that of the next one with its id.
     store.put_reports([("asa-1", &report)]).unwrap();
-    store.put_headend(&headend).unwrap();
+    add(&store);
     assert_eq!(store.report("asa-1").unwrap(), None);
 
     let token = TokenRecord {
@@ -302,14 +313,18 @@ fn headends_go_with_their_reports_and_tokens_by_name() {
         expires: None,
         made_by: None,
     };
-    store.put_token(&token).unwrap();
+    let mut batch = Batch::new();
+    batch.put_token(&token).unwrap();
+    store.commit(batch).unwrap();
     assert_eq!(store.tokens().unwrap(), std::slice::from_ref(&token));
     // As they were written before tokens ended.
     let old = r#"{"name":"ops","scope":"operate","created":"1970-01-01T00:00:01Z","token":"DIGEST"}"#;
     let old = old.replace("DIGEST", &Digest::of(b"t").to_string());
     assert_eq!(serde_json::from_str::<TokenRecord>(&old).unwrap(), token);
-    assert!(store.remove_token("ops").unwrap());
-    assert!(!store.remove_token("ops").unwrap());
+    let mut batch = Batch::new();
+    batch.remove_token("ops");
+    store.commit(batch).unwrap();
+    assert!(store.tokens().unwrap().is_empty());
 }
 
 #[test]

@@ -82,7 +82,7 @@ pub(super) fn get<T: DeserializeOwned>(
     catalog.get(table, key)?.map(|value| read(table, &value)).transpose()
 }
 
-fn read<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T, StoreError> {
+pub(super) fn read<T: DeserializeOwned>(table: Table, value: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(value).map_err(|source| StoreError::Record { table: table.name(), source })
 }
 
@@ -250,37 +250,6 @@ impl Store {
         get(&*self.catalog, Table::Headends, id.as_bytes())
     }
 
-    /// Puts a headend in place of what was under its id, without a report: one that arrived while an earlier headend of
-    /// this id was removed is not this one's.
-    ///
-    /// # Errors
-    /// The catalog cannot be written.
-    pub fn put_headend(&self, headend: &HeadendRecord) -> Result<(), StoreError> {
-        let mut batch = Batch::new();
-        batch.put(Table::Headends, &headend.id, headend)?;
-        batch.remove(Table::Reports, &headend.id);
-        self.commit(batch)
-    }
-
-    /// Puts a headend in place of the one that is here, which keeps its report.
-    ///
-    /// # Errors
-    /// The catalog cannot be written.
-    pub fn replace_headend(&self, headend: &HeadendRecord) -> Result<(), StoreError> {
-        self.put(Table::Headends, &headend.id, headend)
-    }
-
-    /// Removes a headend with its report; whether there was one.
-    ///
-    /// # Errors
-    /// The catalog cannot be read or written.
-    pub fn remove_headend(&self, id: &str) -> Result<bool, StoreError> {
-        let mut batch = Batch::new();
-        batch.remove(Table::Headends, id);
-        batch.remove(Table::Reports, id);
-        self.remove(Table::Headends, id, batch)
-    }
-
     /// The last report of a headend.
     ///
     /// # Errors
@@ -322,14 +291,6 @@ impl Store {
         self.all(Table::Tokens)
     }
 
-    /// Puts a token in place of what was under its name.
-    ///
-    /// # Errors
-    /// The catalog cannot be written.
-    pub fn put_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        self.put(Table::Tokens, &token.name, token)
-    }
-
     /// When tokens were last used, as far as that was written down.
     ///
     /// # Errors
@@ -344,24 +305,6 @@ impl Store {
     /// The catalog cannot be written.
     pub fn put_token_uses(&self, uses: &LastUses) -> Result<(), StoreError> {
         self.put_state(TOKEN_USES, uses)
-    }
-
-    /// Removes a token; whether there was one.
-    ///
-    /// # Errors
-    /// The catalog cannot be read or written.
-    pub fn remove_token(&self, name: &str) -> Result<bool, StoreError> {
-        let mut batch = Batch::new();
-        batch.remove(Table::Tokens, name);
-        self.remove(Table::Tokens, name, batch)
-    }
-
-    fn remove(&self, table: Table, key: &str, batch: Batch) -> Result<bool, StoreError> {
-        let found = self.catalog.get(table, key.as_bytes())?.is_some();
-        if found {
-            self.commit(batch)?;
-        }
-        Ok(found)
     }
 
     /// A single value by name.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up is to fail")]
 
 mod api;
+mod audit;
 mod cli;
 mod doctor;
 mod imports;

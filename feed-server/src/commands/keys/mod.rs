@@ -11,8 +11,11 @@ use super::door::{Door, cannot_write};
 use super::output::{print, print_json, print_table};
 use super::{Global, failed};
 use crate::app::App;
+use crate::clock;
 use crate::http::api::views::{KeysChange, KeysView, NextRootView};
 use crate::publish::{Key, Quorum};
+use crate::store::audit::{Act, Doing};
+use crate::store::{Who, user_name};
 
 /// Signing keys and the roots that headends trust.
 #[derive(Debug, Subcommand)]
@@ -149,7 +152,10 @@ fn tell(roots: &[NextRootView]) -> anyhow::Result<()> {
 
 async fn init(global: &Global, quorum: Quorum) -> anyhow::Result<()> {
     let config = global.config()?;
-    App::make_keys(&config, quorum)?;
+    let who = Who::User { name: user_name(rustix::process::getuid().as_raw()) };
+    let from = Some("command line".to_owned());
+    let doing = Doing { who, from, act: Act::KeysInit, object: None, detail: None };
+    App::make_keys(&config, quorum, doing, clock::now())?;
     let keys: KeysView = Door::making(global, async |door| door.get("/api/v1/keys").await).await?;
     if global.json {
         return print_json(&keys);

@@ -27,6 +27,10 @@ impl Catalog for Gate {
         self.inner.scan(table, newest_first, limit)
     }
 
+    fn scan_after(&self, table: Table, key: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.inner.scan_after(table, key, limit)
+    }
+
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         self.begun.send(batch.changes.len()).unwrap();
         if self.outcomes.lock().unwrap().recv().unwrap() {

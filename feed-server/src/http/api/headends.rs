@@ -1,13 +1,17 @@
 //! `/api/v1/headends`: which headends may report, and how they are.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use bundles::Reason;
 
+use super::audit::changed;
 use super::views::{HeadendView, IssuedToken, NewHeadend};
 use crate::app::App;
 use crate::headends;
 use crate::http::auth::{Admin, Allowed, Read};
 use crate::http::errors::{Answer, Problem};
+use crate::store::Batch;
+use crate::store::audit::Act;
 use crate::store::records::{HeadendRecord, ReportRecord};
 use crate::tokens::Token;
 
@@ -54,18 +58,19 @@ pub async fn add(caller: Allowed<Admin>, app: web::Data<App>, new: web::Json<New
     }
     let token = Token::new();
     let record = HeadendRecord { id: id.clone(), added: app.now(), token: token.digest() };
-    let added = web::block(move || {
-        app.change(|store| match store.headend(&record.id)? {
-            Some(_) => Ok(false),
-            None => store.put_headend(&record).map(|()| true),
-        })
+    let doing = caller.doing(Act::HeadendAdd).to(&id);
+    changed(app, doing, move |store| {
+        if store.headend(&record.id)?.is_some() {
+            let id = &record.id;
+            let detail =
+                format!("there is a headend {id} already; `feed-server headend token {id}` gives it another token");
+            return Err(Problem::with_status(StatusCode::CONFLICT, Reason::BadRequest, detail));
+        }
+        let mut batch = Batch::new();
+        batch.add_headend(&record)?;
+        Ok(batch)
     })
-    .await??;
-    if !added {
-        let detail =
-            format!("there is a headend {id} already; `feed-server headend token {id}` gives it another token");
-        return Err(Problem::with_status(actix_web::http::StatusCode::CONFLICT, Reason::BadRequest, detail));
-    }
+    .await?;
     tracing::info!(headend = id, by = %caller.who, "added a headend");
     Ok(HttpResponse::Created().json(IssuedToken { name: id, token: token.reveal().to_owned(), expires: None }))
 }
@@ -84,16 +89,14 @@ pub async fn token(caller: Allowed<Admin>, app: web::Data<App>, id: web::Path<St
     let wanted = id.clone();
     let token = Token::new();
     let digest = token.digest();
-    let found = web::block(move || {
-        app.change(|store| match store.headend(&wanted)? {
-            Some(headend) => store.replace_headend(&HeadendRecord { token: digest, ..headend }).map(|()| true),
-            None => Ok(false),
-        })
+    let doing = caller.doing(Act::HeadendToken).to(&id);
+    changed(app, doing, move |store| {
+        let headend = store.headend(&wanted)?.ok_or_else(|| Problem::none_called("headend", &wanted))?;
+        let mut batch = Batch::new();
+        batch.put_headend(&HeadendRecord { token: digest, ..headend })?;
+        Ok(batch)
     })
-    .await??;
-    if !found {
-        return Err(Problem::none_called("headend", &id));
-    }
+    .await?;
     tracing::info!(headend = id, by = %caller.who, "gave a headend another token");
     Ok(HttpResponse::Created().json(IssuedToken { name: id, token: token.reveal().to_owned(), expires: None }))
 }
@@ -110,9 +113,16 @@ pub async fn token(caller: Allowed<Admin>, app: web::Data<App>, id: web::Path<St
 pub async fn remove(caller: Allowed<Admin>, app: web::Data<App>, id: web::Path<String>) -> Answer {
     let id = id.into_inner();
     let gone = id.clone();
-    if !web::block(move || app.change(|store| store.remove_headend(&gone))).await?? {
-        return Err(Problem::none_called("headend", &id));
-    }
+    let doing = caller.doing(Act::HeadendRemove).to(&id);
+    changed(app, doing, move |store| {
+        if store.headend(&gone)?.is_none() {
+            return Err(Problem::none_called("headend", &gone));
+        }
+        let mut batch = Batch::new();
+        batch.remove_headend(&gone);
+        Ok(batch)
+    })
+    .await?;
     tracing::info!(headend = id, by = %caller.who, "removed a headend");
     Ok(HttpResponse::NoContent().finish())
 }

@@ -14,6 +14,7 @@ use crate::app::runs::Wishes;
 use crate::http::auth::{Allowed, Operate, Read};
 use crate::http::errors::{Answer, Problem, status_of};
 use crate::store::Who;
+use crate::store::audit::{Act, AuditResult};
 use crate::store::imports::{BroughtBy, ImportKind, KEPT_IMPORTS};
 
 /// A page of a hundred is what people look at.
@@ -59,6 +60,7 @@ pub async fn take(
     body: web::Payload,
 ) -> Answer {
     let ImportQuery { kind, name, accept_version_rollback } = query.into_inner();
+    let mut doing = caller.doing(Act::Import);
     let by = match caller.who {
         Who::Token { name } => BroughtBy::Token { name },
         Who::User { name } => BroughtBy::Operator { user: Some(name) },
@@ -70,9 +72,19 @@ pub async fn take(
         name: name.map(|name| plain(&name)),
         length: announced(&request),
         wishes: Wishes { accept_version_rollback, ..Wishes::default() },
+        from: caller.from,
     };
     let asked = app.clone();
-    let handing = web::block(move || asked.import(brought)).await??;
+    let handing = web::block(move || {
+        doing.detail.clone_from(&brought.name);
+        let handing = asked.import(brought);
+        // One that begins is recorded by whoever does it.
+        if let Err(failure) = &handing {
+            asked.tell(doing, AuditResult::Failed(failure.reason));
+        }
+        handing
+    })
+    .await??;
     hand_over(body, handing.pieces).await;
     let stopping = || Problem::with_status(StatusCode::SERVICE_UNAVAILABLE, Reason::Busy, "the server is stopping");
     let record = handing.answer.await.map_err(|_| stopping())?;

@@ -4,11 +4,13 @@ use actix_web::{HttpResponse, web};
 use bundles::report::Failure;
 use bundles::{Digest, Reason, Reasoned as _};
 
+use super::audit::recorded;
 use super::views::{KeyView, KeysChange, KeysView, NextRootView, RootView};
 use crate::app::App;
 use crate::http::auth::{Admin, Allowed, Read};
 use crate::http::errors::{Answer, Problem};
 use crate::publish::{Change, PublishError, Repository, Request, Role};
+use crate::store::audit::Act;
 use crate::upstream::trusted_root;
 
 /// The signing keys' fingerprints, and those of the roots.
@@ -46,7 +48,11 @@ pub async fn list(_: Allowed<Read>, app: web::Data<App>) -> Answer {
 pub async fn change(caller: Allowed<Admin>, app: web::Data<App>, wanted: web::Json<KeysChange>) -> Answer {
     let (repositories, change) = read(wanted.into_inner())?;
     let what = change.words();
-    let rotated = app.publisher.change_keys(repositories, change, app.now()).await.map_err(|error| problem(&error))?;
+    let asked = app.clone();
+    let rotated = recorded(&app, caller.doing(Act::KeysChange).with(&what), async move {
+        asked.publisher.change_keys(repositories, change, asked.now()).await.map_err(|error| problem(&error))
+    })
+    .await?;
     tracing::info!(what, ?rotated, by = %caller.who, "made the next root");
     Ok(HttpResponse::Ok().json(rotated.into_iter().map(NextRootView::from).collect::<Vec<_>>()))
 }
@@ -88,7 +94,11 @@ pub async fn request(_: Allowed<Admin>, app: web::Data<App>) -> Answer {
     )
 )]
 pub async fn cancel(caller: Allowed<Admin>, app: web::Data<App>) -> Answer {
-    let given_up = app.publisher.cancel_keys(app.now()).await.map_err(|error| problem(&error))?;
+    let asked = app.clone();
+    let given_up = recorded(&app, caller.doing(Act::KeysCancel), async move {
+        asked.publisher.cancel_keys(asked.now()).await.map_err(|error| problem(&error))
+    })
+    .await?;
     tracing::info!(?given_up, by = %caller.who, "gave up roots that waited for signatures");
     Ok(HttpResponse::NoContent().finish())
 }
@@ -104,7 +114,11 @@ pub async fn cancel(caller: Allowed<Admin>, app: web::Data<App>) -> Answer {
 )]
 pub async fn sign(caller: Allowed<Admin>, app: web::Data<App>, signed: web::Bytes) -> Answer {
     let signed = Request::read(&signed).map_err(|error| Problem::from(Failure::of(&error)))?;
-    let rotated = app.publisher.import_signatures(signed, app.now()).await.map_err(|error| problem(&error))?;
+    let asked = app.clone();
+    let rotated = recorded(&app, caller.doing(Act::KeysSign), async move {
+        asked.publisher.import_signatures(signed, asked.now()).await.map_err(|error| problem(&error))
+    })
+    .await?;
     tracing::info!(?rotated, by = %caller.who, "took signatures of roots");
     Ok(HttpResponse::Ok().json(rotated.into_iter().map(NextRootView::from).collect::<Vec<_>>()))
 }

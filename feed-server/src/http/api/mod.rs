@@ -1,5 +1,6 @@
 //! The administrators' API, and the headends' report. `/api/v1/openapi.json` describes it.
 
+pub mod audit;
 pub mod backup;
 pub mod headends;
 pub mod imports;
@@ -33,7 +34,7 @@ const MAX_JSON_BYTES: usize = 64 << 10;
         imports::take, imports::list, imports::get, trust::get,
         headends::list, headends::get, headends::add, headends::remove, headends::token, report::put,
         tokens::list, tokens::add, tokens::revoke, keys::list, keys::root, keys::change, keys::request,
-        keys::cancel, keys::sign, backup::get,
+        keys::cancel, keys::sign, backup::get, audit::list,
     ),
     modifiers(&Schemes)
 )]
@@ -71,12 +72,14 @@ pub fn configure(config: &mut web::ServiceConfig) {
     let at = |path: &str| -> Resource { web::resource(path).default_service(web::to(no_such_method)) };
     let api = web::scope("/api/v1")
         .wrap(actix_web::middleware::DefaultHeaders::new().add(("cache-control", "no-store")))
+        .wrap(actix_web::middleware::from_fn(audit::note_refusals))
         .app_data(
             web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(|error, _| super::errors::refused(&error)),
         )
         .app_data(web::PathConfig::default().error_handler(|error, _| super::errors::refused(&error)))
         .app_data(web::QueryConfig::default().error_handler(|error, _| super::errors::refused(&error)))
         .service(at("/openapi.json").route(web::get().to(openapi)))
+        .service(at("/audit").route(web::get().to(audit::list)))
         .service(at("/status").route(web::get().to(status::get)))
         .service(at("/releases").route(web::get().to(releases::list)))
         .service(at("/releases/{serial}").route(web::get().to(releases::get)))

@@ -7,8 +7,9 @@ use bundles::{Reason, Reasoned as _};
 
 use crate::app::App;
 use crate::headends::NotKept;
-use crate::http::auth;
+use crate::http::auth::{self, Refusal, Refused};
 use crate::http::errors::{Answer, Problem};
+use crate::store::Who;
 use crate::store::records::ReportRecord;
 
 /// How long a headend is asked to wait where more reports come in than can be written: some flushes of a slow disk.
@@ -29,7 +30,8 @@ const RETRY_AFTER_SECONDS: &str = "10";
 )]
 pub async fn put(request: HttpRequest, app: web::Data<App>, id: web::Path<String>, body: web::Payload) -> Answer {
     let id = id.into_inner();
-    let presented = auth::presented(&request)?;
+    let refused = |refusal, problem| Refused::note(&request, Who::Nobody, refusal, problem);
+    let presented = auth::presented(&request).map_err(|problem| refused(Refusal::NoToken, problem))?;
     // The same answer for a wrong token and for an unknown headend: ids are nobody else's business.
     let (catalog, asked) = (app.clone(), id.clone());
     let turn = app.inbox.turn().await;
@@ -37,7 +39,7 @@ pub async fn put(request: HttpRequest, app: web::Data<App>, id: web::Path<String
     drop(turn);
     let headend = headend.filter(|headend| presented.is(&headend.token));
     if headend.is_none() {
-        return Err(auth::unknown_token());
+        return Err(refused(Refusal::WrongToken, auth::unknown_token()));
     }
 
     // Read only now: whoever has no token cannot make the server hold bytes.

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::app::runs::Wishes;
 use crate::http::auth::{Allowed, Operate, Read};
 use crate::http::errors::{Answer, Problem};
+use crate::store::audit::{Act, AuditResult};
 
 /// The store remembers a thousand runs; a page of a hundred is what people look at.
 const DEFAULT_RUNS: usize = 100;
@@ -30,7 +31,18 @@ pub async fn start(caller: Allowed<Operate>, app: web::Data<App>, body: web::Byt
     };
     let SyncRequest { accept_version_rollback, ignore_cooldown } = wanted;
     let wishes = Wishes { accept_version_rollback, ignore_cooldown };
-    let request = web::block(move || app.update_now(wishes)).await??;
+    let flags = [("accept_version_rollback", accept_version_rollback), ("ignore_cooldown", ignore_cooldown)];
+    let flags: Vec<_> = flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).collect();
+    let mut doing = caller.doing(Act::Sync);
+    doing.detail = (!flags.is_empty()).then(|| flags.join(", "));
+    let request = web::block(move || {
+        let asked = app.update_now(wishes);
+        doing.object = asked.as_ref().ok().map(|request| request.run.to_string());
+        // A run on a disk that is full changes nothing, and is to be seen failing.
+        app.tell(doing, AuditResult::of(&asked.as_ref().map_err(Clone::clone)));
+        asked
+    })
+    .await??;
     tracing::info!(
         run = request.run,
         accept_version_rollback,

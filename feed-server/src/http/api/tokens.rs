@@ -5,11 +5,14 @@ use actix_web::{HttpResponse, web};
 use bundles::Reason;
 use bundles::report::Failure;
 
+use super::audit::changed;
 use super::views::{IssuedToken, NewToken, TokenView};
 use crate::app::App;
 use crate::headends;
 use crate::http::auth::{Admin, Allowed};
 use crate::http::errors::{Answer, Problem};
+use crate::store::Batch;
+use crate::store::audit::Act;
 use crate::store::records::TokenRecord;
 use crate::tokens::{Lifetime, Token};
 
@@ -53,19 +56,19 @@ pub async fn add(caller: Allowed<Admin>, app: web::Data<App>, new: web::Json<New
     let token = Token::new();
     let made_by = Some(caller.who.clone());
     let record = TokenRecord { name: name.clone(), scope, created, token: token.digest(), expires, made_by };
-    let added = web::block(move || {
-        app.change(|store| {
-            if store.tokens()?.iter().any(|token| token.name == record.name) {
-                return Ok(false);
-            }
-            store.put_token(&record).map(|()| true)
-        })
+    let ends = expires.map_or_else(|| "without an end".to_owned(), |end| format!("until {end}"));
+    let doing = caller.doing(Act::TokenAdd).to(&name).with(format!("scope {}, {ends}", scope.as_str()));
+    changed(app, doing, move |store| {
+        if store.tokens()?.iter().any(|token| token.name == record.name) {
+            let name = &record.name;
+            let detail = format!("there is a token {name} already; revoke it first, or choose another name");
+            return Err(Problem::with_status(StatusCode::CONFLICT, Reason::BadRequest, detail));
+        }
+        let mut batch = Batch::new();
+        batch.put_token(&record)?;
+        Ok(batch)
     })
-    .await??;
-    if !added {
-        let detail = format!("there is a token {name} already; revoke it first, or choose another name");
-        return Err(Problem::with_status(StatusCode::CONFLICT, Reason::BadRequest, detail));
-    }
+    .await?;
     tracing::info!(token = name, ?scope, ?expires, by = %caller.who, "made a token");
     Ok(HttpResponse::Created().json(IssuedToken { name, token: token.reveal().to_owned(), expires }))
 }
@@ -82,9 +85,16 @@ pub async fn add(caller: Allowed<Admin>, app: web::Data<App>, new: web::Json<New
 pub async fn revoke(caller: Allowed<Admin>, app: web::Data<App>, name: web::Path<String>) -> Answer {
     let name = name.into_inner();
     let gone = name.clone();
-    if !web::block(move || app.change(|store| store.remove_token(&gone))).await?? {
-        return Err(Problem::none_called("token", &name));
-    }
+    let doing = caller.doing(Act::TokenRevoke).to(&name);
+    changed(app, doing, move |store| {
+        if !store.tokens()?.iter().any(|token| token.name == gone) {
+            return Err(Problem::none_called("token", &gone));
+        }
+        let mut batch = Batch::new();
+        batch.remove_token(&gone);
+        Ok(batch)
+    })
+    .await?;
     tracing::info!(token = name, by = %caller.who, "revoked a token");
     Ok(HttpResponse::NoContent().finish())
 }

@@ -1,6 +1,7 @@
 //! What the API says, as types: the server writes them, the command line reads them.
 
 mod access;
+mod audit;
 mod imports;
 mod keys;
 mod manners;
@@ -8,6 +9,7 @@ mod runs;
 mod server_certificate;
 
 pub use access::{HeadendView, IssuedToken, NewHeadend, NewToken, TokenView};
+pub use audit::AuditView;
 pub use imports::{ImportProgressView, ImportView, ImportsView, TrustView};
 pub use keys::{KeyView, KeysChange, KeysView, LackingView, NextRootView, RootView, SignerView};
 pub use manners::{CooldownView, PasswordRefusedView};

@@ -6,13 +6,15 @@ use super::{BackupError, MOST_LINE};
 use crate::store::{Table, TablePair};
 
 /// What is backed up of the catalog: all but what can be made again.
-pub(super) const TABLES: [Table; 8] = [
+pub(super) const TABLES: [Table; 10] = [
     Table::Releases,
     Table::Runs,
     Table::Imports,
     Table::Headends,
     Table::Reports,
     Table::Tokens,
+    Table::Audit,
+    Table::Refusals,
     Table::Validators,
     Table::State,
 ];

@@ -74,6 +74,8 @@ impl Checked for Survey {
             | Table::Headends
             | Table::Reports
             | Table::Tokens
+            | Table::Audit
+            | Table::Refusals
             | Table::Validators
             | Table::Variants => {}
         }
