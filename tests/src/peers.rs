@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use url::Url;
@@ -186,6 +187,33 @@ fn run(command: &mut Command) -> Result<String> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Lets Schemathesis, which makes requests of an API's description, good ones and bad ones, ask every route with an
+/// administrator's token, and hold each answer to the description.
+///
+/// Not asked: `POST /keys/changes`, where each good request replaces signing keys and makes the chain of roots longer, for hours.
+/// The token is sent in any case: that nothing opens without one, or with a wrong one, is shown by the walk over all routes.
+///
+/// # Errors
+/// Schemathesis is missing, or found an answer that is not described, or one of the server's mistakes.
+pub async fn schemathesis(description: &Url, token: &str, directory: &Path, patience: Duration) -> Result<()> {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/schemathesis");
+    ensure!(program.exists(), "{} is missing; run tests/run, which installs it", program.display());
+    let checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,\
+                  unsupported_method,allow_header_conformance";
+    let mut command = tokio::process::Command::new(program);
+    command.arg("run").arg(description.as_str()).current_dir(directory).kill_on_drop(true);
+    command.arg("--header").arg(format!("Authorization: Bearer {token}"));
+    command.args(["--checks", checks, "--phases", "examples,coverage,fuzzing", "--seed", "1", "--max-examples", "40"]);
+    command.env("SCHEMATHESIS_HOOKS", peer("schemathesis_hooks.py"));
+    command.args(["--exclude-path", "/api/v1/keys/changes", "--request-timeout", "30", "--continue-on-failure"]);
+    command.args(["--suppress-health-check", "all", "--warnings", "off", "--no-color"]);
+    command.env("NO_PROXY", "*").env_remove("HTTPS_PROXY").env_remove("HTTP_PROXY");
+    let output = tokio::time::timeout(patience, command.output()).await.context("it does not end")??;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// The Python in which `tests/run` installed python-tuf.

@@ -167,10 +167,17 @@ pub async fn no_such_route() -> Answer {
     Err(Problem::not_found("such address"))
 }
 
-/// A route that does not know the method.
-pub async fn no_such_method(request: HttpRequest) -> Answer {
-    let detail = format!("{} is not among this address's methods; see /api/v1/openapi.json", request.method());
-    Err(Problem::with_status(StatusCode::METHOD_NOT_ALLOWED, Reason::BadRequest, detail))
+/// A route that knows these methods and not the request's.
+#[must_use]
+pub fn no_such_method(request: &HttpRequest, allow: &str) -> HttpResponse {
+    let detail =
+        format!("{} is not among this address's methods ({allow}); see /api/v1/openapi.json", request.method());
+    let problem = Problem::with_status(StatusCode::METHOD_NOT_ALLOWED, Reason::BadRequest, detail);
+    let mut response = problem.error_response();
+    if let Ok(allow) = header::HeaderValue::from_str(allow) {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    response
 }
 
 /// For extractors' configurations: whatever they refuse is the client's to mend.

@@ -52,6 +52,8 @@ pub enum Act {
     KeysCancel,
     /// Bring signatures for a next root.
     KeysSign,
+    /// Take a backup, which may hold private keys.
+    Backup,
     /// Look. Only refused attempts are recorded.
     Read,
     /// Report what a headend runs. Only refused attempts are recorded.
@@ -78,6 +80,7 @@ impl Act {
             Self::KeysChange => "keys_change",
             Self::KeysCancel => "keys_cancel",
             Self::KeysSign => "keys_sign",
+            Self::Backup => "backup",
             Self::Read => "read",
             Self::Report => "report",
             Self::Other => "other",

@@ -10,3 +10,4 @@ mod listening;
 mod relay;
 mod running;
 mod tokens;
+mod walk;

@@ -193,13 +193,23 @@ impl Drop for Site {
 
 /// A client that trusts these roots alone, and asks no proxy.
 pub(crate) fn client(roots: rustls::RootCertStore) -> reqwest::Client {
+    builder(roots).build().unwrap()
+}
+
+/// A client without TLS that comes from an address of its own: on Linux all of 127.0.0.0/8 is this machine.
+#[allow(dead_code, reason = "not every test binary is told apart by its address")]
+pub(crate) fn client_from(address: std::net::IpAddr) -> reqwest::Client {
+    builder(rustls::RootCertStore::empty()).local_address(address).build().unwrap()
+}
+
+fn builder(roots: rustls::RootCertStore) -> reqwest::ClientBuilder {
     let mut tls = rustls::ClientConfig::builder_with_provider(certs::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
+    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy()
 }
 
 pub(crate) fn plain() -> reqwest::Client {

@@ -93,9 +93,6 @@ pub(super) async fn recorded<T: 'static>(
 /// What a request is after.
 fn act_of(request: &HttpRequest) -> Act {
     let method = request.method();
-    if method == Method::GET || method == Method::HEAD {
-        return Act::Read;
-    }
     act(method, request.match_pattern().unwrap_or_default().as_str())
 }
 
@@ -112,6 +109,8 @@ fn act(method: &Method, route: &str) -> Act {
         ("POST", "/keys/changes") => Act::KeysChange,
         ("DELETE", "/keys/request") => Act::KeysCancel,
         ("POST", "/keys/signatures") => Act::KeysSign,
+        ("GET", "/backup") => Act::Backup,
+        ("GET" | "HEAD", _) => Act::Read,
         _ => Act::Other,
     }
 }
@@ -148,7 +147,7 @@ mod tests {
 
     #[test]
     fn whatever_changes_something_is_an_act_of_its_own() {
-        let described = crate::http::api::Description::openapi();
+        let described = crate::http::api::description::Description::openapi();
         let mut acts = 0;
         for (path, PathItem { post, put, delete, patch, .. }) in &described.paths.paths {
             for (method, operation) in

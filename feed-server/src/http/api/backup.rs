@@ -10,8 +10,9 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use crate::app::App;
-use crate::http::auth::{Admin, Allowed, Door};
+use crate::http::auth::{Admin, Allowed, Door, Refusal, Refused};
 use crate::http::errors::{Answer, Problem};
+use crate::store::audit::{Act, AuditResult};
 
 /// What is written at once.
 const PIECE: usize = 256 << 10;
@@ -51,10 +52,14 @@ pub async fn get(
     if request.app_data::<Door>() != Some(&Door::Control) {
         let detail = "a backup may hold private keys and is given out through the control socket alone: run `feed-server backup` \
                       on the server";
-        return Err(Problem::with_status(StatusCode::FORBIDDEN, Reason::Unauthorized, detail));
+        let problem = Problem::with_status(StatusCode::FORBIDDEN, Reason::Unauthorized, detail);
+        return Err(Refused::note(&request, caller.who, Refusal::SmallScope, problem));
     }
     let snapshot = app.snapshot(query.keys).await?;
     let length = snapshot.length().map_err(|error| Problem::inside(&error))?;
+    let doing = caller.doing(Act::Backup).with(if query.keys { "with private keys" } else { "without private keys" });
+    let trail = app.clone();
+    web::block(move || trail.record(doing, AuditResult::Done)).await??;
     tracing::info!(bytes = length, keys = query.keys, by = %caller.who, "a backup is taken");
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {

@@ -42,7 +42,7 @@ pub struct ImportQuery {
 /// import goes on whether or not anybody waits.
 #[utoipa::path(
     post, path = "/api/v1/imports", tag = "imports", security(("operate" = [])), params(ImportQuery),
-    request_body(content = Vec<u8>, content_type = "application/zip"),
+    request_body(content = String, description = "The zip", content_type = "application/zip"),
     responses(
         (status = 200, description = "It is imported, or was here already", body = ImportView),
         (status = 400, description = "It is damaged, no zip, or not for this server", body = crate::http::errors::Problem),

@@ -8,10 +8,14 @@ use super::audit::recorded;
 use super::views::{KeyView, KeysChange, KeysView, NextRootView, RootView};
 use crate::app::App;
 use crate::http::auth::{Admin, Allowed, Read};
+use crate::http::body;
 use crate::http::errors::{Answer, Problem};
 use crate::publish::{Change, PublishError, Repository, Request, Role};
 use crate::store::audit::Act;
 use crate::upstream::trusted_root;
+
+/// Two roots with scores of keys and signatures.
+const MAX_REQUEST_BYTES: usize = 256 << 10;
 
 /// The signing keys' fingerprints, and those of the roots.
 #[utoipa::path(
@@ -112,7 +116,8 @@ pub async fn cancel(caller: Allowed<Admin>, app: web::Data<App>) -> Answer {
         (status = 404, description = "No root waits for signatures", body = crate::http::errors::Problem),
     )
 )]
-pub async fn sign(caller: Allowed<Admin>, app: web::Data<App>, signed: web::Bytes) -> Answer {
+pub async fn sign(caller: Allowed<Admin>, app: web::Data<App>, body: web::Payload) -> Answer {
+    let signed = body::read(body, "a signed request", MAX_REQUEST_BYTES).await?;
     let signed = Request::read(&signed).map_err(|error| Problem::from(Failure::of(&error)))?;
     let asked = app.clone();
     let rotated = recorded(&app, caller.doing(Act::KeysSign), async move {

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod backup;
+pub mod description;
 pub mod headends;
 pub mod imports;
 pub mod keys;
@@ -14,93 +15,137 @@ pub mod tokens;
 pub mod trust;
 pub mod views;
 
-use std::sync::LazyLock;
+use actix_web::error::JsonPayloadError;
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::{Handler, HttpRequest, Responder, Route, web};
+use bundles::Reason;
 
-use actix_web::{HttpResponse, Resource, web};
-use utoipa::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use super::errors::{self, Problem};
 
-use super::errors::no_such_method;
+/// What all of them begin with.
+const BASE: &str = "/api/v1";
 
 /// Bodies of the API are some hundreds of bytes; more is not for it.
 const MAX_JSON_BYTES: usize = 64 << 10;
 
-/// The description of every route below.
-#[derive(Debug, OpenApi)]
-#[openapi(
-    info(title = "Posture Feed", description = "Administrators' API of a feed-server, and the headends' report."),
-    paths(
-        status::get, releases::list, releases::get, sync::start, sync::get, sync::runs, sync::run,
-        imports::take, imports::list, imports::get, trust::get,
-        headends::list, headends::get, headends::add, headends::remove, headends::token, report::put,
-        tokens::list, tokens::add, tokens::revoke, keys::list, keys::root, keys::change, keys::request,
-        keys::cancel, keys::sign, backup::get, audit::list,
-    ),
-    modifiers(&Schemes)
-)]
-pub struct Description;
+/// A route: where, how, and who answers.
+struct At(&'static str, Method, Route);
 
-/// The ways to prove who one is.
-#[derive(Debug)]
-struct Schemes;
+/// Every route, those of one path one after the other.
+fn routes() -> Vec<At> {
+    let get = |path, handler: Route| At(path, Method::GET, handler);
+    let (post, delete) = (
+        |path, handler: Route| At(path, Method::POST, handler),
+        |path, handler: Route| At(path, Method::DELETE, handler),
+    );
+    vec![
+        get("/openapi.json", to(description::openapi)),
+        get("/status", to(status::get)),
+        get("/releases", to(releases::list)),
+        get("/releases/{serial}", to(releases::get)),
+        get("/sync", to(sync::get)),
+        post("/sync", to(sync::start)),
+        get("/runs", to(sync::runs)),
+        get("/runs/{id}", to(sync::run)),
+        get("/imports", to(imports::list)),
+        post("/imports", to(imports::take)),
+        get("/imports/{id}", to(imports::get)),
+        get("/trust", to(trust::get)),
+        get("/headends", to(headends::list)),
+        post("/headends", to(headends::add)),
+        get("/headends/{id}", to(headends::get)),
+        delete("/headends/{id}", to(headends::remove)),
+        post("/headends/{id}/token", to(headends::token)),
+        At("/headends/{id}/report", Method::PUT, to(report::put)),
+        get("/tokens", to(tokens::list)),
+        post("/tokens", to(tokens::add)),
+        delete("/tokens/{name}", to(tokens::revoke)),
+        get("/keys", to(keys::list)),
+        post("/keys/changes", to(keys::change)),
+        get("/keys/request", to(keys::request)),
+        delete("/keys/request", to(keys::cancel)),
+        post("/keys/signatures", to(keys::sign)),
+        get("/keys/root/{repository}", to(keys::root)),
+        get("/audit", to(audit::list)),
+        get("/backup", to(backup::get)),
+    ]
+}
 
-impl utoipa::Modify for Schemes {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let components = openapi.components.get_or_insert_with(Default::default);
-        for (name, whose) in [
-            ("read", "An administrator's token of any scope"),
-            ("operate", "An administrator's token with scope operate or admin"),
-            ("admin", "An administrator's token with scope admin"),
-            ("headend", "The headend's own token"),
-            ("control", "None over the network: the control socket alone, which is its owner's"),
-        ] {
-            let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(whose)).build();
-            components.add_security_scheme(name, SecurityScheme::Http(scheme));
+fn to<H, A>(handler: H) -> Route
+where
+    H: Handler<A>,
+    A: actix_web::FromRequest + 'static,
+    H::Output: Responder + 'static,
+{
+    web::route().to(handler)
+}
+
+/// Registers the routes.
+pub fn configure(config: &mut web::ServiceConfig) {
+    let mut api = web::scope(BASE)
+        .wrap(DefaultHeaders::new().add(("cache-control", "no-store")))
+        .wrap(from_fn(audit::note_refusals))
+        .app_data(web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(|error, _| unreadable(&error)))
+        .app_data(web::PathConfig::default().error_handler(|error, _| errors::refused(&error)))
+        .app_data(web::QueryConfig::default().error_handler(|error, _| errors::refused(&error)));
+    let mut routes = routes();
+    while let Some(At(path, ..)) = routes.first() {
+        let path = *path;
+        let (here, others): (Vec<_>, Vec<_>) = routes.into_iter().partition(|At(other, ..)| *other == path);
+        routes = others;
+        let allow = here.iter().map(|At(_, method, _)| method.as_str()).collect::<Vec<_>>().join(", ");
+        let mut resource = web::resource(path);
+        for At(_, method, route) in here {
+            resource = resource.route(route.method(method));
         }
+        let other_method = move |request: HttpRequest| {
+            let allow = allow.clone();
+            async move { errors::no_such_method(&request, &allow) }
+        };
+        api = api.service(resource.default_service(web::to(other_method)));
+    }
+    config.service(api.default_service(web::to(errors::no_such_route)));
+}
+
+fn unreadable(error: &JsonPayloadError) -> actix_web::Error {
+    match error {
+        JsonPayloadError::ContentType => {
+            let detail = "the request is not said to be JSON; send `Content-Type: application/json`";
+            Problem::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Reason::BadRequest, detail).into()
+        }
+        error => errors::refused(error),
     }
 }
 
-/// Anyone may ask for it, so it is made once.
-static OPENAPI: LazyLock<String> = LazyLock::new(|| Description::openapi().to_json().unwrap_or_default());
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(OPENAPI.as_str())
-}
+    use utoipa::OpenApi as _;
+    use utoipa::openapi::path::PathItem;
 
-/// The routes.
-pub fn configure(config: &mut web::ServiceConfig) {
-    let at = |path: &str| -> Resource { web::resource(path).default_service(web::to(no_such_method)) };
-    let api = web::scope("/api/v1")
-        .wrap(actix_web::middleware::DefaultHeaders::new().add(("cache-control", "no-store")))
-        .wrap(actix_web::middleware::from_fn(audit::note_refusals))
-        .app_data(
-            web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(|error, _| super::errors::refused(&error)),
-        )
-        .app_data(web::PathConfig::default().error_handler(|error, _| super::errors::refused(&error)))
-        .app_data(web::QueryConfig::default().error_handler(|error, _| super::errors::refused(&error)))
-        .service(at("/openapi.json").route(web::get().to(openapi)))
-        .service(at("/audit").route(web::get().to(audit::list)))
-        .service(at("/status").route(web::get().to(status::get)))
-        .service(at("/releases").route(web::get().to(releases::list)))
-        .service(at("/releases/{serial}").route(web::get().to(releases::get)))
-        .service(at("/sync").route(web::get().to(sync::get)).route(web::post().to(sync::start)))
-        .service(at("/runs").route(web::get().to(sync::runs)))
-        .service(at("/runs/{id}").route(web::get().to(sync::run)))
-        .service(at("/imports").route(web::get().to(imports::list)).route(web::post().to(imports::take)))
-        .service(at("/trust").route(web::get().to(trust::get)))
-        .service(at("/imports/{id}").route(web::get().to(imports::get)))
-        .service(at("/headends").route(web::get().to(headends::list)).route(web::post().to(headends::add)))
-        .service(at("/headends/{id}").route(web::get().to(headends::get)).route(web::delete().to(headends::remove)))
-        .service(at("/headends/{id}/token").route(web::post().to(headends::token)))
-        .service(at("/headends/{id}/report").route(web::put().to(report::put)))
-        .service(at("/tokens").route(web::get().to(tokens::list)).route(web::post().to(tokens::add)))
-        .service(at("/tokens/{name}").route(web::delete().to(tokens::revoke)))
-        .service(at("/backup").route(web::get().to(backup::get)))
-        .service(at("/keys").route(web::get().to(keys::list)))
-        .service(at("/keys/changes").route(web::post().to(keys::change)))
-        .service(at("/keys/request").route(web::get().to(keys::request)).route(web::delete().to(keys::cancel)))
-        .service(at("/keys/signatures").route(web::post().to(keys::sign)))
-        .service(at("/keys/root/{repository}").route(web::get().to(keys::root)))
-        .default_service(web::to(super::errors::no_such_route));
-    config.service(api);
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_nothing_else_is() {
+        let registered: BTreeSet<_> =
+            routes().into_iter().map(|At(path, method, _)| (format!("{BASE}{path}"), method.to_string())).collect();
+        let mut described = BTreeSet::new();
+        for (path, item) in description::Description::openapi().paths.paths {
+            let PathItem { get, put, post, delete, patch, head, options, .. } = item;
+            let methods = [
+                ("GET", get),
+                ("PUT", put),
+                ("POST", post),
+                ("DELETE", delete),
+                ("PATCH", patch),
+                ("HEAD", head),
+                ("OPTIONS", options),
+            ];
+            let known = methods.into_iter().filter(|(_, operation)| operation.is_some());
+            described.extend(known.map(|(method, _)| (path.clone(), method.to_owned())));
+        }
+        assert_eq!(registered, described);
+    }
 }

@@ -1,6 +1,6 @@
 //! `/metrics`, `/healthz`, `/readyz`: for machines, without a token; nothing here asks upstream.
 
-use actix_web::{HttpResponse, Resource, web};
+use actix_web::{HttpRequest, HttpResponse, Resource, web};
 
 use crate::app::App;
 use crate::http::errors::{Answer, Problem, no_such_method};
@@ -33,10 +33,13 @@ pub async fn readyz() -> HttpResponse {
 
 /// The routes.
 pub fn configure(config: &mut web::ServiceConfig) {
-    let at = |path: &str| -> Resource { web::resource(path).default_service(web::to(no_such_method)) };
+    let at = |path: &str, allow: &'static str| -> Resource {
+        let other_method = move |request: HttpRequest| async move { no_such_method(&request, allow) };
+        web::resource(path).default_service(web::to(other_method))
+    };
     // Load balancers ask with HEAD too.
     config
-        .service(at("/metrics").route(web::get().to(metrics)))
-        .service(at("/healthz").route(web::get().to(healthz)).route(web::head().to(healthz)))
-        .service(at("/readyz").route(web::get().to(readyz)).route(web::head().to(readyz)));
+        .service(at("/metrics", "GET").route(web::get().to(metrics)))
+        .service(at("/healthz", "GET, HEAD").route(web::get().to(healthz)).route(web::head().to(healthz)))
+        .service(at("/readyz", "GET, HEAD").route(web::get().to(readyz)).route(web::head().to(readyz)));
 }

@@ -2,12 +2,13 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
+use bundles::Reasoned as _;
 use bundles::report::{MAX_REPORT_BYTES, Report};
-use bundles::{Reason, Reasoned as _};
 
 use crate::app::App;
 use crate::headends::NotKept;
 use crate::http::auth::{self, Refusal, Refused};
+use crate::http::body;
 use crate::http::errors::{Answer, Problem};
 use crate::store::Who;
 use crate::store::records::ReportRecord;
@@ -43,10 +44,7 @@ pub async fn put(request: HttpRequest, app: web::Data<App>, id: web::Path<String
     }
 
     // Read only now: whoever has no token cannot make the server hold bytes.
-    let body = body.to_bytes_limited(MAX_REPORT_BYTES).await;
-    let body =
-        body.map_err(|_| Problem::new(Reason::TooLarge, format!("a report has at most {MAX_REPORT_BYTES} bytes")))?;
-    let body = body.map_err(|error| Problem::bad_request(format!("the report did not arrive whole: {error}")))?;
+    let body = body::read(body, "a report", MAX_REPORT_BYTES).await?;
     let report = Report::from_json(&body).map_err(|error| Problem::new(error.reason(), error.whole_message()))?;
     let record = ReportRecord { received: app.now(), report };
     match app.inbox.take(id, record, body.len()).await {

@@ -7,6 +7,7 @@ use super::views::{ProgressView, RunDetails, RunView, SyncAccepted, SyncRequest,
 use crate::app::App;
 use crate::app::runs::Wishes;
 use crate::http::auth::{Allowed, Operate, Read};
+use crate::http::body;
 use crate::http::errors::{Answer, Problem};
 use crate::store::audit::{Act, AuditResult};
 
@@ -22,7 +23,8 @@ const DEFAULT_RUNS: usize = 100;
         (status = 409, description = "One is going on", body = crate::http::errors::Problem),
     )
 )]
-pub async fn start(caller: Allowed<Operate>, app: web::Data<App>, body: web::Bytes) -> Answer {
+pub async fn start(caller: Allowed<Operate>, app: web::Data<App>, body: web::Payload) -> Answer {
+    let body = body::read(body, "the request", super::MAX_JSON_BYTES).await?;
     // Without a body as with `{}`; but a word that is misspelt must not pass for one that was not said.
     let wanted: SyncRequest = match body.as_ref() {
         [] => SyncRequest::default(),

@@ -57,7 +57,6 @@ pub struct NewToken {
     /// What to call it: as a headend's id.
     pub name: String,
     /// `read`, `operate` or `admin`; each includes those before it.
-    #[schema(value_type = String)]
     pub scope: Scope,
     /// When it ends: `90d`, a date (`2027-01-31`, in UTC), a time, or `never`. In a year, where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +69,6 @@ pub struct TokenView {
     /// Its name.
     pub name: String,
     /// What it allows.
-    #[schema(value_type = String)]
     pub scope: Scope,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
