@@ -61,6 +61,9 @@ pub struct Report {
     /// How the release that the server last gave came; absent where none did, or a bundle brought the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transfer: Option<Transfer>,
+    /// The latest time that the headend knew of when its clock said less than that; absent where the clock was not behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_behind: Option<Timestamp>,
 }
 
 /// Why an attempt failed: the reason's word and the sentence. Also the one error that commands end with.
@@ -240,6 +243,7 @@ mod tests {
             next_poll: None,
             interval_seconds: 7200,
             transfer: Some(most),
+            clock_behind: Some(Timestamp::UNIX_EPOCH),
         };
         assert_eq!(Report::from_json(&serde_json::to_vec(&largest).unwrap()).unwrap(), largest);
     }

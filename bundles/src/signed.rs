@@ -5,6 +5,7 @@
 //! The caller gives the root to trust, what was verified before (the floor against rollback) and the time.
 
 mod error;
+mod floor;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sigstore_tuf::{Metadata as Parsed, Role, Root, Snapshot, TrustedMetadataSet};
 
 pub use error::SignedError;
+pub use floor::{Floor, Held};
 
 use crate::{Digest, Manifest, TargetName};
 
@@ -168,21 +170,19 @@ pub fn verify(
 }
 
 /// Verifies everything but expiry: the chain of roots from `pinned_root` over those held to those given, then timestamp,
-/// snapshot and targets under the last of them, none older than in `held` (which counts only as far as the same keys
-/// signed it: after a rotation that revokes them, TUF begins anew).
+/// snapshot and targets under the last of them, none older than in `held` (which counts, file by file, as far as the same
+/// keys signed it: see [`Floor`]).
 ///
 /// # Errors
 /// Whatever is not so.
 pub fn authenticate(pinned_root: &[u8], given: &Metadata, held: Option<&Metadata>) -> Result<Verified, SignedError> {
     let (mut trusted, roots) = walk_roots(pinned_root, given, held)?;
-    let latest = trusted.root_bytes().to_vec();
-    let floor = held.and_then(|held| Floor::of(&latest, held));
 
     trusted.update_timestamp(given.timestamp.as_bytes(), BEFORE_EVERYTHING).map_err(SignedError::of)?;
     trusted.update_snapshot(given.snapshot.as_bytes(), BEFORE_EVERYTHING).map_err(SignedError::of)?;
     trusted.update_targets(given.targets.as_bytes(), BEFORE_EVERYTHING).map_err(SignedError::of)?;
-    if let (Some(floor), Some(held)) = (&floor, held) {
-        floor.hold(&trusted, given, held)?;
+    if let Some(held) = held {
+        check_floor(&trusted, &roots, given, held)?;
     }
     Ok(Verified::of(&trusted, roots))
 }
@@ -295,51 +295,40 @@ impl Verified {
     }
 }
 
-/// The versions that must not be undercut.
-#[derive(Debug)]
-struct Floor {
-    timestamp: u64,
-    snapshot: u64,
-    targets: Option<u64>,
-}
-
-impl Floor {
-    /// `None` where the root's keys did not sign what is held.
-    fn of(root: &[u8], held: &Metadata) -> Option<Self> {
-        let mut trusted = TrustedMetadataSet::from_root(root).ok()?;
-        trusted.update_timestamp(held.timestamp.as_bytes(), BEFORE_EVERYTHING).ok()?;
-        let timestamp = trusted.timestamp()?;
-        let (timestamp, snapshot) = (timestamp.version, timestamp.snapshot_meta()?.version);
-        let targets = trusted.update_snapshot(held.snapshot.as_bytes(), BEFORE_EVERYTHING).ok();
-        let targets = targets.and_then(|()| Some(trusted.snapshot()?.meta.get("targets.json")?.version));
-        Some(Self { timestamp, snapshot, targets })
-    }
-
-    fn hold(&self, given: &TrustedMetadataSet, bytes: &Metadata, held: &Metadata) -> Result<(), SignedError> {
-        let version = |found: Option<u64>| found.unwrap_or_default();
-        let found = [
-            ("timestamp", version(given.timestamp().map(|it| it.version)), Some(self.timestamp)),
-            ("snapshot", version(given.snapshot().map(|it| it.version)), Some(self.snapshot)),
-            ("targets", version(given.targets_role("targets").map(|it| it.version)), self.targets),
-        ];
-        for (role, found, floor) in found {
-            if let Some(floor) = floor.filter(|floor| found < *floor) {
-                return Err(SignedError::Rollback { role, held: floor, found });
-            }
+/// Whether what is given undercuts what was held, or says something else under its version.
+fn check_floor(
+    trusted: &TrustedMetadataSet,
+    roots: &[String],
+    given: &Metadata,
+    held: &Metadata,
+) -> Result<(), SignedError> {
+    let known = held.roots.iter().filter_map(|root| peek::root_version(root).ok()).max();
+    let files = Held {
+        timestamp: held.timestamp.as_bytes(),
+        snapshot: held.snapshot.as_bytes(),
+        targets: held.targets.as_bytes(),
+    };
+    let floor = Floor::of(roots, known.unwrap_or_default(), files);
+    let timestamp = trusted.timestamp().map(|it| it.version).unwrap_or_default();
+    let snapshot = trusted.snapshot().map(|it| it.version).unwrap_or_default();
+    let targets = trusted.targets_role("targets").map(|it| it.version).unwrap_or_default();
+    floor.check_timestamp(timestamp, snapshot)?;
+    floor.check_snapshot(targets)?;
+    // Only a file that proves something can be contradicted.
+    for (role, version, held, differs) in [
+        (
+            "timestamp",
+            timestamp,
+            floor.timestamp,
+            !is_same::<sigstore_tuf::Timestamp>(&given.timestamp, &held.timestamp),
+        ),
+        ("snapshot", snapshot, floor.own_snapshot, !is_same::<Snapshot>(&given.snapshot, &held.snapshot)),
+    ] {
+        if held == Some(version) && differs {
+            return Err(SignedError::OtherOfSameVersion { role, version });
         }
-        // A snapshot that the held timestamp does not name is one before: whoever keeps metadata was killed at it.
-        let is_snapshot_named = self.targets.is_some();
-        let same = [
-            ("timestamp", self.timestamp, is_same::<sigstore_tuf::Timestamp>(&bytes.timestamp, &held.timestamp)),
-            ("snapshot", self.snapshot, !is_snapshot_named || is_same::<Snapshot>(&bytes.snapshot, &held.snapshot)),
-        ];
-        for ((role, version, is_same), (_, found, _)) in same.into_iter().zip(found) {
-            if found == version && !is_same {
-                return Err(SignedError::OtherOfSameVersion { role, version });
-            }
-        }
-        Ok(())
     }
+    Ok(())
 }
 
 /// From the pinned root to the newest one; and all roots that are known, each signed by the keys of the one before. Those
@@ -353,8 +342,12 @@ fn walk_roots(
     let mut trusted = TrustedMetadataSet::from_root(pinned).map_err(SignedError::Root)?;
     let pinned_version = trusted.root().version;
     let given = by_version(&given.roots)?;
-    // What was held and cannot be read any more is no floor; that it is damaged, whoever keeps it finds out.
-    let held = held.and_then(|held| by_version(&held.roots).ok()).unwrap_or_default();
+    // What was held and cannot be read any more is no floor, and takes none of the others with it.
+    let held: BTreeMap<u64, &String> = held
+        .into_iter()
+        .flat_map(|held| &held.roots)
+        .filter_map(|root| Some((peek::root_version(root).ok()?, root)))
+        .collect();
 
     let mut text = String::from_utf8_lossy(pinned).into_owned();
     if let Some(given) = given.get(&pinned_version) {
@@ -385,11 +378,16 @@ fn walk_roots(
 
     let mut earlier: Vec<String> = Vec::new();
     for version in (1..pinned_version).rev() {
-        let Some(root) = given.get(&version).or_else(|| held.get(&version)) else { break };
         let next = earlier.last().unwrap_or(&text);
-        let mut before = TrustedMetadataSet::from_root(root.as_bytes()).map_err(SignedError::of)?;
-        before.update_root(next.as_bytes()).map_err(SignedError::of)?;
-        earlier.push((*root).clone());
+        let leads = |root: &str| {
+            TrustedMetadataSet::from_root(root.as_bytes()).and_then(|mut before| before.update_root(next.as_bytes()))
+        };
+        let root = match (given.get(&version), held.get(&version)) {
+            (Some(root), _) => leads(root).map(|()| *root).map_err(SignedError::of)?,
+            (None, Some(root)) if leads(root).is_ok() => root,
+            (None, _) => break,
+        };
+        earlier.push(root.clone());
     }
     earlier.reverse();
     earlier.push(text);

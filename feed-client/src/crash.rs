@@ -4,6 +4,7 @@
 /// Every point, in the order in which a first update or import passes them.
 pub const POINTS: &[&str] = &[
     "client.state.before_write",
+    "client.refresh.root_stored",
     "client.refresh.timestamp_stored",
     "client.refresh.stored",
     "client.offline_root.stored",

@@ -18,6 +18,7 @@ pub mod durable;
 pub mod fetch;
 pub mod lock;
 pub mod logging;
+pub mod mend;
 pub mod metrics;
 pub mod plan;
 pub mod poll;

@@ -43,6 +43,7 @@ pub fn make(state: &State, running: Option<&Manifest>, interval: Duration) -> Op
         next_poll: state.next_poll.filter(|next| *next > last_attempt),
         interval_seconds: interval.as_secs().max(1),
         transfer: state.last_transfer.clone(),
+        clock_behind: state.clock_behind,
     })
 }
 

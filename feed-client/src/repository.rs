@@ -2,6 +2,8 @@
 //! sigstore-tuf's; this module gives it a transport, a store that loses nothing silently, and names for its refusals.
 
 mod error;
+mod guard;
+mod held;
 mod store;
 mod transport;
 
@@ -20,6 +22,7 @@ pub use store::Store;
 
 use crate::crash;
 use crate::fetch::{Ask, Coding, Codings, Dictionary, FetchError, Http, Small};
+use guard::Guard;
 use transport::Transport;
 
 /// The server's two repositories over the same targets, each with root keys of its own.
@@ -160,7 +163,7 @@ impl Repository {
         store: &Store,
         now: Timestamp,
     ) -> Result<Self, RepositoryError> {
-        let transport = Transport::new(http, location, store, first);
+        let transport = Transport::new(http, location, Guard::new(store, pinned_root)?, first);
         let seen = transport.seen();
         match Self::refresh_over(transport, pinned_root, store, now).await {
             // What a damaged increment opens to is not what was signed; what the server has may be.
@@ -170,7 +173,7 @@ impl Repository {
                 | RepositoryError::Signature(_)),
             ) if seen.was_packed() => {
                 http.fall_back("metadata", &error);
-                let transport = Transport::new(http, location, store, None).without_packing();
+                let transport = Transport::new(http, location, Guard::new(store, pinned_root)?, None).without_packing();
                 Self::refresh_over(transport, pinned_root, store, now).await
             }
             refreshed => refreshed,
@@ -185,14 +188,15 @@ impl Repository {
     ) -> Result<Self, RepositoryError> {
         let (http, location) = (transport.http.clone(), transport.location.clone());
         let held = store.timestamp_version();
-        let seen = transport.seen();
+        let (seen, guard) = (transport.seen(), transport.guard.clone());
         let updater =
             Updater::new(transport, pinned_root).map_err(|error| RepositoryError::Root(SignedError::Root(error)))?;
-        let mut updater = updater.with_store(store.clone());
+        let mut updater = updater.with_store(guard.clone());
         // A floor that cannot be read or written is worth more than any answer of the server.
         store.failure()?;
         let refreshed = updater.refresh(now).await;
         store.failure()?;
+        guard.refusal().map_err(|error| RepositoryError::of(error, None, None))?;
         refreshed.map_err(|error| RepositoryError::of(error, held, seen.version()))?;
         crash::point("client.refresh.stored");
         let verified = Verified::of_trusted(updater.trusted())?;

@@ -9,6 +9,7 @@ use bundles::signed::RootFacts;
 use bundles::{Digest, Reason, Reasoned, Serial};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 
 use crate::crash;
@@ -21,6 +22,9 @@ const FORMAT: u32 = 1;
 
 /// New roots show in a full refresh alone, and so does a server that answers 304 to everything.
 const FULL_REFRESH_WITHIN: SignedDuration = SignedDuration::from_hours(24);
+
+/// The SHA-256 of everything else in the file: a bit that flips in a number leaves JSON, and another floor.
+const SEAL: &str = "sha256";
 
 /// The content of `state.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +78,61 @@ pub struct State {
     /// What the server sent since installation.
     #[serde(skip_serializing_if = "Received::is_nothing")]
     pub received: Received,
+    /// When this file itself was last found damaged or gone, and put together anew from what else is here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rebuilt: Option<Rebuilt>,
+    /// The latest time that was known when the last attempt began, if the clock was behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_behind: Option<Timestamp>,
+    /// The damage that was last found among signed metadata.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damage: Option<Damage>,
+}
+
+/// A state that was put together from what else is here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebuilt {
+    /// What had become of the file.
+    pub why: Loss,
+    /// When that was found; absent until the next attempt takes note of it.
+    pub at: Option<Timestamp>,
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// It is not there.
+    Missing,
+    /// It is not what was written.
+    Damaged,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "missing",
+            Self::Damaged => "damaged",
+        })
+    }
+}
+
+/// Damaged files, and when they were found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// When.
+    pub at: Timestamp,
+    /// Below the data directory.
+    pub files: Vec<String>,
+}
+
+/// What there is of a state.
+#[derive(Debug)]
+pub enum Found {
+    /// It, as it was written.
+    Whole(Box<State>),
+    /// Nothing that it could be read from.
+    Lost(Loss),
 }
 
 /// Where a release came from.
@@ -128,6 +187,8 @@ pub enum HoldReason {
     HookFailed,
     /// An operator went back.
     Rollback,
+    /// A newer release is here and does not run, and the state that said why is lost.
+    StateLost,
 }
 
 /// A switch from one release to another.
@@ -196,6 +257,9 @@ impl Default for State {
             refreshed: None,
             last_transfer: None,
             received: Received::default(),
+            rebuilt: None,
+            clock_behind: None,
+            damage: None,
         }
     }
 }
@@ -211,19 +275,20 @@ where
 }
 
 impl State {
-    /// Reads the state; a fresh one where there is none.
+    /// Reads the state, if it is what [`State::save`] wrote: [`crate::mend::load`] puts together what there is to know else.
     ///
     /// # Errors
-    /// It cannot be read, or a newer client wrote it. It is never silently replaced: it holds the floor.
-    pub fn load(paths: &Paths) -> Result<Self, StateError> {
+    /// It cannot be read, or a newer client wrote it.
+    pub fn read(paths: &Paths) -> Result<Found, StateError> {
         let path = paths.state();
-        let Some(bytes) = durable::read_if_there(&path)? else { return Ok(Self::default()) };
-        let state: Self =
-            serde_json::from_slice(&bytes).map_err(|source| StateError::Unreadable { path: path.clone(), source })?;
-        if state.format != FORMAT {
-            return Err(StateError::Format { path, found: state.format });
+        let Some(bytes) = durable::read_if_there(&path)? else { return Ok(Found::Lost(Loss::Missing)) };
+        let Some(value) = unsealed(&bytes) else { return Ok(Found::Lost(Loss::Damaged)) };
+        let found = value.get("format").and_then(Value::as_u64).and_then(|format| u32::try_from(format).ok());
+        match (found, serde_json::from_value(value)) {
+            (Some(FORMAT), Ok(state)) => Ok(Found::Whole(Box::new(state))),
+            (Some(found), _) if found != FORMAT => Err(StateError::Format { path, found }),
+            _ => Ok(Found::Lost(Loss::Damaged)),
         }
-        Ok(state)
     }
 
     /// Writes the state durably.
@@ -233,7 +298,10 @@ impl State {
     pub fn save(&self, paths: &Paths) -> Result<(), StorageError> {
         crash::point("client.state.before_write");
         // Strings, numbers and maps with string keys: serde_json has nothing to refuse here.
-        let bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        let seal = Digest::of(value.to_string().as_bytes()).to_string();
+        value[SEAL] = Value::String(seal);
+        let bytes = serde_json::to_vec_pretty(&value).unwrap_or_default();
         durable::write(&paths.state(), &bytes, Readers::Anyone)
     }
 
@@ -275,24 +343,21 @@ impl State {
     }
 }
 
+/// What a file says, unless it says itself that it was written otherwise. Earlier clients wrote no seal.
+fn unsealed(bytes: &[u8]) -> Option<Value> {
+    let mut value: Value = serde_json::from_slice(bytes).ok()?;
+    match value.as_object_mut()?.remove(SEAL) {
+        Some(seal) => (seal == Digest::of(value.to_string().as_bytes()).to_string().as_str()).then_some(value),
+        None => Some(value),
+    }
+}
+
 /// Why there is no state.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The file system's answer.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// Not what [`State::save`] wrote.
-    #[error(
-        "the state file {} is damaged; restore it from a backup, or remove it, which forgets the newest release number \
-         seen and any hold", path.display()
-    )]
-    Unreadable {
-        /// The file.
-        path: std::path::PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: serde_json::Error,
-    },
     /// A newer program's.
     #[error("the state file {} has format {found} and this program reads format {FORMAT}; use the newer feed-client that wrote it", path.display())]
     Format {
@@ -307,7 +372,7 @@ impl Reasoned for StateError {
     fn reason(&self) -> Reason {
         match self {
             Self::Storage(error) => error.reason(),
-            Self::Unreadable { .. } | Self::Format { .. } => Reason::Storage,
+            Self::Format { .. } => Reason::Storage,
         }
     }
 }
@@ -316,15 +381,29 @@ impl Reasoned for StateError {
 mod tests {
     use super::*;
 
+    fn whole(paths: &Paths) -> State {
+        match State::read(paths).unwrap() {
+            Found::Whole(state) => *state,
+            Found::Lost(loss) => panic!("{loss}"),
+        }
+    }
+
+    fn lost(paths: &Paths) -> Option<Loss> {
+        match State::read(paths).unwrap() {
+            Found::Whole(_) => None,
+            Found::Lost(loss) => Some(loss),
+        }
+    }
+
     fn serial(number: u64) -> Serial {
         Serial::new(number).unwrap()
     }
 
     #[test]
-    fn it_reads_back_and_a_newer_or_damaged_one_is_left_alone() {
+    fn it_reads_back_unless_it_is_a_newer_one_or_anything_of_it_is_another() {
         let directory = tempfile::tempdir().unwrap();
         let paths = Paths::new(directory.path(), None);
-        assert_eq!(State::load(&paths).unwrap(), State::default());
+        assert_eq!(lost(&paths), Some(Loss::Missing));
 
         let mut state = State::default();
         let made = |second| Timestamp::from_second(second).unwrap();
@@ -335,15 +414,24 @@ mod tests {
         state.sources.insert(serial(7), ReleaseSource::Bundle(zip));
         state.sources.insert(serial(3), ReleaseSource::Server { url: Url::parse("https://feed.example/").unwrap() });
         state.save(&paths).unwrap();
-        assert_eq!(State::load(&paths).unwrap(), state);
+        assert_eq!(whole(&paths), state);
         assert_eq!((state.highest_serial, state.newest_signed), (Some(serial(7)), Some(made(70))));
 
-        for (text, says) in [("{\"format\":2}", "format 2"), ("{", "damaged")] {
-            std::fs::write(paths.state(), text).unwrap();
-            let error = State::load(&paths).unwrap_err();
-            assert_eq!(error.reason(), Reason::Storage);
-            assert!(error.to_string().contains(says), "{error}");
+        let written = std::fs::read(paths.state()).unwrap();
+        for at in 0..written.len() {
+            std::fs::write(paths.state(), &written[..at]).unwrap();
+            assert_eq!(lost(&paths), Some(Loss::Damaged), "cut off after {at} bytes");
+            let mut flipped = written.clone();
+            flipped[at] ^= 1;
+            std::fs::write(paths.state(), &flipped).unwrap();
+            // Space between what is said may be other space.
+            let same = written[at].is_ascii_whitespace() && flipped[at].is_ascii_whitespace();
+            assert!(same || lost(&paths) == Some(Loss::Damaged), "byte {at} is another");
         }
+        std::fs::write(paths.state(), "{\"format\":2}").unwrap();
+        let error = State::read(&paths).unwrap_err();
+        assert_eq!(error.reason(), Reason::Storage);
+        assert!(error.to_string().contains("format 2"), "{error}");
     }
 
     #[test]
@@ -353,7 +441,7 @@ mod tests {
         let text =
             r#"{"format":1,"highest_serial":7,"root":{"version":1,"expires":"2030-01-01T00:00:00Z"},"refreshed":7}"#;
         std::fs::write(paths.state(), text).unwrap();
-        let state = State::load(&paths).unwrap();
+        let state = whole(&paths);
         assert_eq!((state.highest_serial, state.root, state.refreshed), (Some(serial(7)), None, None));
     }
 

@@ -22,7 +22,7 @@ use crate::download::Partials;
 use crate::lock::{Lock, LockError};
 use crate::settings::Settings;
 use crate::state::{HoldReason, State};
-use crate::{apply, durable, metrics, poll, report};
+use crate::{apply, durable, mend, metrics, poll, report};
 use attempt::Attempt;
 
 /// Who wants the update.
@@ -77,6 +77,7 @@ impl Outcome {
             Self::Unchanged { .. } | Self::Held { why: HoldReason::Rollback, .. } => "unchanged",
             // The headend still does not run what it should: its console must not turn green by waiting.
             Self::Held { why: HoldReason::HookFailed, .. } => Reason::HookFailed.as_str(),
+            Self::Held { why: HoldReason::StateLost, .. } => Reason::Storage.as_str(),
         }
     }
 }
@@ -162,10 +163,11 @@ impl Updater<'_> {
             Some(path) => Some(Lock::take(&path).await?),
             None => None,
         };
-        let mut state = State::load(paths)?;
+        let mut state = mend::load(paths)?;
         // Before anything is written: a killed run may have filled the disk with it.
         stage::clear(paths)?;
         let now = self.edge.now();
+        mend::take_note(&mut state, paths, now)?;
         state.running_since = Some(now);
         if trigger == Trigger::Schedule {
             state.next_poll = None;
@@ -196,6 +198,15 @@ impl Updater<'_> {
                     let what = format!("release {serial} is held: the hook refused it");
                     state.last_failure = Some(Failure::new(Reason::HookFailed, what));
                 }
+            }
+            Ok(Outcome::Held { why: HoldReason::StateLost, serial }) => {
+                state.count(Reason::Storage.as_str());
+                let what = format!(
+                    "release {serial} is here and does not run; whether an operator went back or the hook refused it is lost with \
+                     the state file: `feed-client update` tries it again"
+                );
+                state.last_failure = Some(Failure::new(Reason::Storage, what));
+                state.failures_in_a_row = 0;
             }
             Ok(outcome) => {
                 state.count(outcome.result());
@@ -254,7 +265,7 @@ impl Updater<'_> {
         let state = State {
             last_attempt: Some(self.edge.now()),
             last_failure: Some(Failure::of(error)),
-            ..State::load(paths).unwrap_or_default()
+            ..mend::load(paths).unwrap_or_default()
         };
         // There may be nowhere to note how this went; the log has it.
         let _ = self.report(&state, apply::running(paths).ok().flatten().as_ref()).await;

@@ -406,12 +406,34 @@ async fn a_headend_trusts_the_servers_own_root_only_where_somebody_vouches_for_i
     headend.client(["update"]).await?.success()?;
     let shown = headend.client(["status"]).await?.success()?;
     ensure!(shown.stdout.contains(&fingerprint) && shown.stdout.contains("0 minutes ago"), "{shown}");
+    Ok(())
+}
 
-    // A clock that went backwards is said, and takes nothing away.
+#[tokio::test]
+async fn a_clock_that_went_backwards_is_said_wherever_somebody_looks_and_takes_nothing_away() -> Result<()> {
+    let world = World::builder().headends(1).build().await?;
+    world.sync().await?.success()?;
+    world.enroll_all().await?;
+    let headend = world.headend(0);
+    headend.client(["update"]).await?.success()?;
+    world.upstream().publish_next()?;
+    world.sync().await?.success()?;
     let behind = headend.invocation(["update"]).with_clock_off("-3h").output().await?.success()?;
     ensure!(behind.stderr.contains("clock is behind"), "{behind}");
-    let shown = headend.invocation(["status"]).with_clock_off("-6h").output().await?.success()?;
-    ensure!(shown.stdout.contains("Clock             behind:"), "{shown}");
+    runs(&world, "2")?;
+    // Also when it is right again, until an update has found that it is.
+    for offset in ["-3h", "+0"] {
+        let shown = headend.invocation(["status"]).with_clock_off(offset).output().await?.success()?;
+        ensure!(shown.stdout.contains("Clock             behind:"), "{shown}");
+    }
+    let listed = world.feed_server(["headend", "list"]).await?.success()?;
+    ensure!(listed.stdout.contains("its clock went back behind"), "{listed}");
+
+    headend.client(["update"]).await?.success()?;
+    let shown = headend.client(["status"]).await?.success()?;
+    ensure!(!shown.stdout.contains("Clock  "), "{shown}");
+    let listed = world.feed_server(["headend", "list"]).await?.success()?;
+    ensure!(!listed.stdout.contains("its clock"), "{listed}");
     Ok(())
 }
 

@@ -14,13 +14,14 @@ use url::Url;
 use super::{Global, failed, print};
 use crate::clock::Edge;
 use crate::config::{HeadendId, server_url};
+use crate::data::Paths;
 use crate::durable::{self, Readers, StorageError};
 use crate::fetch::Http;
 use crate::lock::Lock;
+use crate::mend;
 use crate::refusals::Asker;
-use crate::repository::{self, Location, RepositoryError, Side};
+use crate::repository::{self, Location, RepositoryError, Side, Store};
 use crate::settings::{CONFIG_NAME, Enrolment, Local, read_token};
-use crate::state::State;
 
 /// A root is some kilobytes; a larger file is another file (sigstore-tuf's own limit for roots).
 const MAX_ROOT_BYTES: usize = 512_000;
@@ -93,10 +94,19 @@ pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Re
 
     std::fs::create_dir_all(paths.data()).map_err(StorageError::at("create", paths.data())).map_err(failed)?;
     let _lock = Lock::take(&paths.lock()).await.map_err(failed)?;
+    let same_root = durable::read_if_there(&paths.pinned_root()).map_err(failed)?.is_some_and(|before| before == root);
+    let mut state = mend::load(paths).map_err(failed)?;
+    let known = state.clone();
+    mend::take_note(&mut state, paths, edge.now()).map_err(failed)?;
     if arguments.forget_release_numbers {
-        let mut state = State::load(paths).map_err(failed)?;
         state.highest_serial = None;
         state.hold = None;
+    }
+    if !same_root {
+        forget_others(paths, repository, &root).map_err(failed)?;
+        (state.root, state.refreshed) = (None, None);
+    }
+    if state != known {
         state.save(paths).map_err(failed)?;
     }
     let before = Enrolment::load_to_replace(paths).map_err(failed)?;
@@ -115,7 +125,6 @@ pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Re
         }
     };
     let reports = local.config.headend.token_file.is_some() || paths.token().exists();
-    let same_root = durable::read_if_there(&paths.pinned_root()).map_err(failed)?.is_some_and(|before| before == root);
     if !same_root {
         // What another root vouched for is believed no longer than that root; the next update brings it anew.
         durable::remove_file(&paths.offline_root()).map_err(failed)?;
@@ -162,6 +171,20 @@ pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Re
         "root": facts, "reports": reports, "replaced": before, "notes": notes,
     });
     print(global.json, &facts, &text)
+}
+
+/// Another origin's past is no floor for this one, whose versions count by themselves.
+fn forget_others(paths: &Paths, enrolled: Side, root: &[u8]) -> Result<(), RepositoryError> {
+    if Store::open(&paths.metadata(enrolled)).is_past_of(root)? {
+        return Ok(());
+    }
+    for side in Side::BOTH {
+        // The offline repository is the same origin's as the online one; not so the other way about, which nothing shows.
+        if side == enrolled || side == Side::Offline {
+            Store::open(&paths.metadata(side)).forget()?;
+        }
+    }
+    Ok(())
 }
 
 /// The server's newest root, for which nobody vouches yet.

@@ -12,10 +12,10 @@ use super::{Global, enroll, failed, print};
 use crate::apply;
 use crate::carried;
 use crate::clock::Edge;
+use crate::mend;
 use crate::progress::Progress;
 use crate::repository::{Side, Store};
 use crate::settings::{Local, SettingsError};
-use crate::state::State;
 
 /// Which bundle, and whom to believe.
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ pub(super) fn inspect(global: &Global, arguments: &Inspect, edge: Edge) -> Resul
         (None, Err(SettingsError::NotEnrolled)) => return Err(no_root()),
         (None, Err(error)) => return Err(Failure::of(error)),
     };
-    let state = State::load(paths).map_err(failed)?;
+    let state = mend::load(paths).map_err(failed)?;
     let held = Store::looking_at(&paths.metadata(Side::Offline)).held().map_err(failed)?;
     let running = apply::running(paths).map_err(failed)?;
     let trust = Trust {

@@ -11,12 +11,10 @@ use super::{Global, failed};
 use crate::clock::Edge;
 use crate::durable::StorageError;
 use crate::lock::{Lock, LockError};
-use crate::poll;
 use crate::refusals::{Asker, Refusals};
-use crate::service;
 use crate::settings::Settings;
-use crate::state::State;
 use crate::update::{Trigger, UpdateError, Updater};
+use crate::{mend, poll, service};
 
 /// The timer looks at the wall clock this often: a machine that slept, or whose clock was set, must not oversleep.
 const GLANCE: Duration = Duration::from_secs(30);
@@ -102,7 +100,7 @@ fn next_after(settings: &Settings, edge: Edge, error: Option<&UpdateError>, fail
             .and_then(|wait| now.checked_add(wait).ok())
             .unwrap_or(now);
     }
-    let state = State::load(&settings.paths).ok();
+    let state = mend::load(&settings.paths).ok();
     let noted = state.as_ref().and_then(|state| state.next_poll).filter(|next| *next > now);
     noted.unwrap_or_else(|| {
         let failures = state.map_or(failures, |state| state.failures_in_a_row.max(failures));
@@ -117,7 +115,11 @@ async fn note(settings: &Settings, next: Timestamp) -> Result<(), Failure> {
         Err(LockError::Busy { .. }) => return Ok(()),
         taken => taken.map_err(failed)?,
     };
-    let mut state = State::load(&settings.paths).map_err(failed)?;
+    let mut state = mend::load(&settings.paths).map_err(failed)?;
+    if state.rebuilt.as_ref().is_some_and(|rebuilt| rebuilt.at.is_none()) {
+        // The first poll takes note of that.
+        return Ok(());
+    }
     state.next_poll = Some(next);
     state.save(&settings.paths).map_err(failed)
 }

@@ -16,8 +16,12 @@ use super::{Global, failed, print};
 use crate::apply;
 use crate::clock::Edge;
 use crate::config::HeadendId;
+use crate::durable;
 use crate::lock::Lock;
-use crate::state::{Hold, HoldReason, LastImport, ReleaseSource, State};
+use crate::mend;
+use crate::repository::{RepositoryError, Side, Store};
+use crate::settings::Local;
+use crate::state::{Damage, Hold, HoldReason, LastImport, Rebuilt, ReleaseSource, State};
 
 /// Everything that `status` says.
 #[derive(Debug, Serialize)]
@@ -40,6 +44,12 @@ struct Facts {
     now: Timestamp,
     /// The clock is behind what happened already, or behind what was signed.
     clock_behind: Option<Timestamp>,
+    /// Signed metadata that is damaged or gone now.
+    damaged: Vec<String>,
+    /// The damage that was last found by an update or import.
+    last_damage: Option<Damage>,
+    /// When the state file was last damaged or gone.
+    state_rebuilt: Option<Rebuilt>,
     next_poll: Option<Timestamp>,
     last_import: Option<LastImport>,
     offline_root: Option<RootFacts>,
@@ -52,7 +62,7 @@ pub(super) fn status(global: &Global, edge: Edge) -> Result<(), Failure> {
     let now = edge.now();
     let local = global.local()?;
     let paths = &local.paths;
-    let state = State::load(paths).map_err(failed)?;
+    let state = mend::load(paths).map_err(failed)?;
     let running = apply::running(paths).map_err(failed)?;
     let last_status = match state.newest_attempt() {
         // A killed run leaves `running_since` behind, but not the lock.
@@ -86,7 +96,10 @@ pub(super) fn status(global: &Global, edge: Edge) -> Result<(), Failure> {
         root: state.root,
         verified: state.refreshed.as_ref().map(|refreshed| refreshed.at),
         now,
-        clock_behind: state.latest_known().filter(|latest| *latest > now),
+        clock_behind: state.latest_known().filter(|latest| *latest > now).max(state.clock_behind),
+        damaged: damaged(&local, &state).map_err(failed)?,
+        last_damage: state.damage,
+        state_rebuilt: state.rebuilt,
         next_poll: state.next_poll,
         last_import: state.last_import,
         offline_root: local.import_root_facts(),
@@ -95,6 +108,26 @@ pub(super) fn status(global: &Global, edge: Edge) -> Result<(), Failure> {
         last_transfer: state.last_transfer,
     };
     print(global.json, &facts, &text(&facts, &TimeZone::system()))
+}
+
+/// What of the signed metadata here is of no use, by name.
+fn damaged(local: &Local, state: &State) -> Result<Vec<String>, RepositoryError> {
+    let paths = &local.paths;
+    let Some(enrolment) = &local.enrolment else { return Ok(Vec::new()) };
+    let mut damaged = Vec::new();
+    for side in Side::BOTH {
+        let enrolled = side == enrolment.repository;
+        let root = match side {
+            Side::Offline => local.import_root().ok(),
+            Side::Online if enrolled => durable::read_if_there(&paths.pinned_root())?,
+            Side::Online => None,
+        };
+        // A pinned root that is damaged itself ends every update with its own words.
+        let Some(root) = root.filter(|root| RootFacts::of_root(root).is_ok()) else { continue };
+        let found = Store::open(&paths.metadata(side)).damage(&root, enrolled && state.root.is_some())?;
+        damaged.extend(found.iter().map(|name| side.shown(name)));
+    }
+    Ok(damaged)
 }
 
 /// How long ago, in the largest unit that is whole.
@@ -130,6 +163,7 @@ fn text(facts: &Facts, zone: &TimeZone) -> String {
         let because = match hold.why {
             HoldReason::HookFailed => "the hook refused it",
             HoldReason::Rollback => "an operator went back",
+            HoldReason::StateLost => "the state file was lost, and with it the reason",
         };
         format!("up to {}: {because}; `feed-client update` tries again", hold.serial)
     });
@@ -169,6 +203,15 @@ fn text(facts: &Facts, zone: &TimeZone) -> String {
             "Clock",
             time(latest)
         );
+    }
+    if let Some(Rebuilt { why, at }) = &facts.state_rebuilt {
+        let at = at.map_or_else(none, time);
+        let _ = writeln!(text, "{:<16}  {why}; put together anew from what is here: {at}", "State file");
+    }
+    if !facts.damaged.is_empty() {
+        let _ = writeln!(text, "{:<16}  {}; the next update brings it anew", "Damaged", facts.damaged.join(", "));
+    } else if let Some(damage) = &facts.last_damage {
+        let _ = writeln!(text, "{:<16}  {}: {}; brought anew", "Was damaged", time(damage.at), damage.files.join(", "));
     }
     if let Some(transfer) = &facts.last_transfer {
         let _ = writeln!(text, "{:<16}  {transfer}", "Last transfer");
@@ -211,6 +254,9 @@ mod tests {
             verified: None,
             now: Timestamp::UNIX_EPOCH,
             clock_behind: Some(Timestamp::MAX),
+            damaged: vec!["tuf/repo/root.json".to_owned()],
+            last_damage: None,
+            state_rebuilt: None,
             next_poll: None,
             source: None,
             last_import: None,

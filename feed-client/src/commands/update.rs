@@ -35,6 +35,7 @@ pub(super) fn say(json: bool, outcome: Outcome) -> Result<(), Failure> {
             let because = match why {
                 HoldReason::HookFailed => "the hook refused it",
                 HoldReason::Rollback => "an operator went back",
+                HoldReason::StateLost => "why it does not run is lost with the state file",
             };
             (json!({ "result": "held", "serial": serial, "why": why }), format!("Release {serial} is held: {because}"))
         }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bundles::{Digest, signed};
 use sigstore_tuf::{Metadata, MetadataStore, Timestamp};
 
+use super::held::own_version;
 use crate::crash;
 use crate::durable::{self, Readers, StorageError};
 
@@ -21,6 +22,8 @@ pub struct Store {
     /// Where what was verified stays in memory: what it holds by now.
     memory: Option<Arc<Mutex<Files>>>,
     keeps_delegated: bool,
+    /// The newest root that somebody else remembers to have been verified here.
+    root_seen: u64,
     failure: Arc<Mutex<Option<StorageError>>>,
 }
 
@@ -28,7 +31,8 @@ impl Store {
     /// The store in this directory, which is created with the first file.
     #[must_use]
     pub fn open(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), memory: None, keeps_delegated: false, failure: Arc::default() }
+        let directory = directory.to_owned();
+        Self { directory, memory: None, keeps_delegated: false, root_seen: 0, failure: Arc::default() }
     }
 
     /// The same for whoever only looks: what was held is read, and what is verified now stays in memory.
@@ -41,6 +45,16 @@ impl Store {
     #[must_use]
     pub fn keeping_delegated(self) -> Self {
         Self { keeps_delegated: true, ..self }
+    }
+
+    /// The same for whoever remembers that a root of this version was verified here: all that is held may be damaged.
+    #[must_use]
+    pub fn having_seen_root(self, version: u64) -> Self {
+        Self { root_seen: version, ..self }
+    }
+
+    pub(super) fn root_seen(&self) -> u64 {
+        self.root_seen
     }
 
     /// The first failure since the last call, if there was one.
@@ -64,8 +78,8 @@ impl Store {
         Some(Digest::of(&self.load("timestamp.json").ok()??))
     }
 
-    /// Everything that is held, for whoever verifies metadata from bytes in hand. `None` where there is nothing yet; what a
-    /// killed run did not come to is empty, and vouches for nothing.
+    /// Everything that is held, for whoever verifies metadata from bytes in hand, damaged or not. `None` where there is
+    /// nothing yet; what a killed run did not come to is empty, and vouches for nothing.
     ///
     /// # Errors
     /// It cannot be read: a floor that is there is not forgotten.
@@ -76,10 +90,12 @@ impl Store {
         for version in versions {
             roots.extend(self.text(&root_name(version))?);
         }
+        // A second copy of the newest one, should that be damaged.
+        roots.extend(self.text("root.json")?.filter(|root| !roots.contains(root)));
         let [timestamp, snapshot, targets] =
             ["timestamp.json", "snapshot.json", "targets.json"].map(|it| self.text(it));
         let [timestamp, snapshot, targets] = [timestamp?, snapshot?, targets?].map(Option::unwrap_or_default);
-        let nothing = roots.is_empty() && timestamp.is_empty();
+        let nothing = roots.is_empty() && timestamp.is_empty() && snapshot.is_empty() && targets.is_empty();
         Ok((!nothing).then_some(signed::Metadata { roots, timestamp, snapshot, targets }))
     }
 
@@ -112,7 +128,8 @@ impl Store {
         Ok(())
     }
 
-    fn root_versions(&self) -> Result<Vec<u64>, StorageError> {
+    /// The versions that root files are named after.
+    pub(super) fn root_versions(&self) -> Result<Vec<u64>, StorageError> {
         let folder = self.directory.join("root_history");
         let entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries,
@@ -127,8 +144,21 @@ impl Store {
         Ok(versions)
     }
 
+    /// A file as it is; `None` where there is none.
+    pub(super) fn bytes(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        durable::read_if_there(&self.directory.join(name))
+    }
+
+    /// Forgets everything: it is another origin's past.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn forget(&self) -> Result<(), StorageError> {
+        durable::remove_tree(&self.directory)
+    }
+
     fn text(&self, name: &str) -> Result<Option<String>, StorageError> {
-        let bytes = durable::read_if_there(&self.directory.join(name))?;
+        let bytes = self.bytes(name)?;
         // Verified metadata is JSON; what became of it on a bad disk will not verify.
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
@@ -142,7 +172,7 @@ impl Store {
         lock(&self.failure)
     }
 
-    fn remember(&self, error: StorageError) -> sigstore_tuf::Error {
+    pub(super) fn remember(&self, error: StorageError) -> sigstore_tuf::Error {
         let context = error.to_string();
         let kind = error.source.kind();
         self.remembered().get_or_insert(error);
@@ -166,9 +196,15 @@ impl MetadataStore for Store {
             return Ok(());
         }
         // A root is written on every start, mostly the same one: a poll that changes nothing should write nothing.
-        let same = durable::read_if_there(&path).is_ok_and(|old| old.as_deref() == Some(bytes));
-        if !same {
+        let held = durable::read_if_there(&path).ok().flatten();
+        let is_there = held.as_deref() == Some(bytes);
+        // `root.json` is the newest root that was ever trusted, whatever the others say by now.
+        let is_older = name == "root.json" && held.as_deref().and_then(own_version) > own_version(bytes);
+        if !is_there && !is_older {
             durable::write(&path, bytes, Readers::Anyone).map_err(|error| self.remember(error))?;
+            if name.starts_with("root_history/") {
+                crash::point("client.refresh.root_stored");
+            }
         }
         if name == "timestamp.json" {
             crash::point("client.refresh.timestamp_stored");
@@ -177,7 +213,7 @@ impl MetadataStore for Store {
     }
 }
 
-fn root_name(version: u64) -> String {
+pub(super) fn root_name(version: u64) -> String {
     format!("root_history/{version}.root.json")
 }
 

@@ -6,7 +6,8 @@ use bundles::Digest;
 use sigstore_tuf::{Metadata, MetadataStore as _, Timestamp};
 use url::Url;
 
-use super::{Location, Store, TimestampAnswer};
+use super::guard::Guard;
+use super::{Location, TimestampAnswer};
 use crate::fetch::{Ask, Coding, Codings, Dictionary, FetchError, Http, Small};
 
 /// Fetches metadata over HTTP.
@@ -14,7 +15,7 @@ pub(super) struct Transport {
     pub(super) http: Http,
     pub(super) location: Location,
     /// What is held is what a server can tell the new by.
-    store: Store,
+    pub(super) guard: Guard,
     may_be_packed: bool,
     seen: Seen,
 }
@@ -55,10 +56,10 @@ impl Seen {
 }
 
 impl Transport {
-    pub(super) fn new(http: &Http, location: &Location, store: &Store, first: Option<TimestampAnswer>) -> Self {
+    pub(super) fn new(http: &Http, location: &Location, guard: Guard, first: Option<TimestampAnswer>) -> Self {
         let seen = Seen::default();
         seen.facts().first = first;
-        Self { http: http.clone(), location: location.clone(), store: store.clone(), may_be_packed: true, seen }
+        Self { http: http.clone(), location: location.clone(), guard, may_be_packed: true, seen }
     }
 
     /// The same, for whoever got something of no use packed.
@@ -71,6 +72,11 @@ impl Transport {
     }
 
     async fn fetch(&self, name: &str, max_length: u64) -> sigstore_tuf::Result<Option<Vec<u8>>> {
+        let version = name.strip_suffix(".root.json").and_then(|version| version.parse().ok());
+        if let Some(held) = version.and_then(|version| self.guard.held_root(version)) {
+            self.seen.facts().first = None;
+            return Ok(Some(held));
+        }
         let fetched = if name == "timestamp.json" {
             self.timestamp(max_length).await
         } else if name.ends_with(".root.json") {
@@ -88,7 +94,9 @@ impl Transport {
             }
             // Only a root that is not there is an answer: there is no newer one. Any other failure to fetch it must
             // not pass for that, or whoever can break a connection could hold back a root that revokes keys.
-            Err(FetchError::NotFound { .. }) if name.ends_with(".root.json") => Ok(None),
+            Err(FetchError::NotFound { .. }) if name.ends_with(".root.json") => {
+                self.guard.check_end_of_roots().map(|()| None)
+            }
             Err(error) => Err(sigstore_tuf::Error::transport_with_source(format!("fetching {name}"), error)),
         }
     }
@@ -108,7 +116,7 @@ impl Transport {
 
     /// `7.snapshot.json` is told by the `snapshot.json` that is held.
     async fn packed(&self, name: &str, max_length: u64) -> Result<Vec<u8>, FetchError> {
-        let held = name.split_once('.').and_then(|(_, role)| self.store.load(role).ok()?).map(Dictionary::new);
+        let held = name.split_once('.').and_then(|(_, role)| self.guard.load(role).ok()?).map(Dictionary::new);
         let answer = self.whole(&self.location.metadata(name), max_length, Codings::all(held.as_ref())).await?;
         self.seen.facts().was_packed |= answer.coding != Coding::Identity;
         Ok(answer.bytes)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bundles::release::FileRef;
 use bundles::report::Transfer;
-use bundles::signed::SignedManifest;
+use bundles::signed::{RootFacts, SignedManifest};
 use bundles::{Limits, Manifest, Reasoned as _, Serial};
 use jiff::{SignedDuration, Timestamp};
 
@@ -23,7 +23,7 @@ use crate::plan::{self, From as Origin};
 use crate::progress::Progress;
 use crate::repository::{Repository, RepositoryError, Side, Store};
 use crate::settings::Settings;
-use crate::state::{Activating, Hold, HoldReason, State};
+use crate::state::{Activating, Damage, Hold, HoldReason, State};
 
 /// A manifest that claims to be made later than this from now means that one of the two clocks is wrong; with this
 /// machine's clock far behind, expired metadata would pass for fresh. A day is more than time zones set wrong amount to.
@@ -47,13 +47,14 @@ impl Attempt<'_> {
         let settings = self.settings;
         let paths = &settings.paths;
         self.heal().await?;
-        if let Some(latest) = self.state.latest_known().filter(|latest| *latest > now) {
-            tracing::warn!(%now, %latest, "this machine's clock is behind what it said before, or what was signed; set it (NTP, UDP 123)");
-        }
+        self.look_at_clock(now);
         let remote = settings.remote()?;
-        let store = Store::open(&paths.metadata(settings.side));
+        let store = self.store(settings.side);
+        let is_damaged = self.look_for_damage(settings.side, &store, &settings.pinned_root, now)?;
         let (http, location) = (&remote.http, &remote.location);
-        let first = match self.ask_first(remote, &store, trigger, now).await? {
+        // A poll that ends with a 304 would leave the damage as it is.
+        let first = if is_damaged { First::NotAsked } else { self.ask_first(remote, &store, trigger, now).await? };
+        let first = match first {
             First::Idle(outcome) => {
                 tracing::info!("the server has nothing new");
                 return Ok(outcome);
@@ -72,6 +73,49 @@ impl Attempt<'_> {
         let tagged = tagged.filter(|_| knows_bundles);
         self.note_refresh(tagged, (remote, valid_until), &store, signed.manifest().serial, now);
         Ok(outcome)
+    }
+
+    /// What was verified of a repository.
+    pub(super) fn store(&self, side: Side) -> Store {
+        let known = self.state.root.filter(|_| side == self.settings.side);
+        Store::open(&self.settings.paths.metadata(side)).having_seen_root(known.map_or(0, |root| root.version))
+    }
+
+    /// A clock that went backwards ends no attempt: what is refused by it is refused by its own reason.
+    pub(super) fn look_at_clock(&mut self, now: Timestamp) {
+        self.state.clock_behind = self.state.latest_known().filter(|latest| *latest > now);
+        if let Some(latest) = self.state.clock_behind {
+            tracing::warn!(%now, %latest, "this machine's clock is behind what it said before, or what was signed; set it (NTP, UDP 123)");
+        }
+    }
+
+    /// Takes note of signed metadata that is damaged or gone; whether any is.
+    pub(super) fn look_for_damage(
+        &mut self,
+        side: Side,
+        store: &Store,
+        pinned_root: &[u8],
+        now: Timestamp,
+    ) -> Result<bool, UpdateError> {
+        let is_complete = side == self.settings.side && self.state.root.is_some();
+        let mut files: Vec<String> =
+            store.damage(pinned_root, is_complete)?.iter().map(|name| side.shown(name)).collect();
+        let offline_root = durable::read_if_there(&self.settings.paths.offline_root())?;
+        if side == Side::Online && offline_root.is_some_and(|root| RootFacts::of_root(&root).is_err()) {
+            files.push("offline-root.json".to_owned());
+        }
+        for file in &files {
+            tracing::error!(
+                file,
+                "signed metadata in the data directory is damaged or gone; it is brought anew, and nothing older is taken than \
+                 what the rest of it proves"
+            );
+        }
+        if files.is_empty() {
+            return Ok(false);
+        }
+        self.state.damage = Some(Damage { at: now, files });
+        Ok(true)
     }
 
     /// What bundles are believed by, should one have to be carried here; whether that is known now.

@@ -22,7 +22,7 @@ use crate::apply::{self, stage};
 use crate::carried::{self, Carried};
 use crate::crash;
 use crate::progress::Progress;
-use crate::repository::{Side, Store};
+use crate::repository::Side;
 use crate::state::{LastImport, State};
 
 /// What an import came to.
@@ -114,14 +114,18 @@ impl Attempt<'_> {
         self.heal().await?;
         crash::point("client.import.begun");
         let root = self.settings.import_root()?;
-        let store = Store::open(&paths.metadata(Side::Offline));
+        self.look_at_clock(now);
+        let store = self.store(Side::Offline);
+        self.look_for_damage(Side::Offline, &store, &root, now)?;
         let (highest_serial, signed_time) = (self.state.highest_serial, self.state.newest_signed);
         let (path, progress, held) = (path.to_owned(), self.progress_of(path), store.held()?);
+        let looked_at = store.clone();
         let opened = self.off_the_loop(move || {
             let mut carried = Carried::open(&path, &Limits::default(), &progress)?;
             progress.finish();
             let trust = Trust { root: &root, held: held.as_ref(), highest_serial, signed_time, now };
             let checked = carried.check(&trust)?;
+            looked_at.check_newest_root(&root, checked.verified.root().version)?;
             Ok::<_, UpdateError>((carried, checked))
         });
         let (carried, checked) = opened.await??;

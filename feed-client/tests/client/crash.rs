@@ -188,6 +188,30 @@ fn a_later_update_killed_anywhere_is_healed_by_the_next() {
 }
 
 #[test]
+fn an_update_that_mends_what_is_torn_killed_anywhere_is_finished_by_the_next() {
+    let mut world = World::enrolled();
+    for serial in 1..=2 {
+        world.origin.renew_root();
+        world.publish(&release(serial));
+        world.ok(&["update"]);
+    }
+    for name in ["state.json", "tuf/repo/root_history/2.root.json", "tuf/repo/root.json", "tuf/repo/timestamp.json"] {
+        let path = world.data(name);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    }
+    world.publish(&release(3));
+    let passed = kill_everywhere(&world, &["update"], |at, world| {
+        assert!(world.ok(&["status"])["highest_serial_seen"].as_u64() >= Some(2), "{at}: the floor");
+        world.ok(&["update"]);
+        assert_eq!(world.current(), Some(3), "{at}");
+        assert_eq!(world.ok(&["status"])["damaged"], serde_json::json!([]), "{at}");
+        assert_tidy(at, world);
+    });
+    assert!(passed.contains("client.refresh.root_stored"));
+}
+
+#[test]
 fn an_update_by_increments_or_with_a_broken_download_killed_anywhere_is_healed_by_the_next() {
     let mut world = World::enrolled();
     world.ok(&["update"]);

@@ -83,6 +83,62 @@ fn a_root_is_needed_and_must_be_the_servers() {
     assert_eq!((code, reason.as_str()), (2, "bad_request"));
 }
 
+/// `feed-client enroll --server URL` on a terminal of its own, by util-linux's `script`: what is typed there, the exit code and
+/// what is shown. Where nothing more is typed, the terminal's input ends.
+fn at_a_terminal(world: &World, typed: &str, redirected: &str) -> (Option<i32>, String) {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    let program = world.command();
+    let words: Vec<_> =
+        std::iter::once(program.get_program()).chain(program.get_args()).map(|it| it.to_str().unwrap()).collect();
+    let line = format!("{} enroll --server {} --id vpn-1 {redirected}", words.join(" "), world.server.url);
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).current_dir(world.directory.path());
+    for (name, value) in program.get_envs() {
+        assert_eq!(value, None, "{name:?} is only taken away");
+        script.env_remove(name);
+    }
+    script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = script.spawn().expect("script (util-linux) is missing");
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn at_a_terminal_the_servers_root_is_shown_and_asked_about() {
+    let mut world = World::new();
+    // The newest one, and not the first.
+    world.origin.rotate();
+    world.origin.publish(&world.server);
+    let fingerprint = bundles::Digest::of(world.origin.root_file()).to_string();
+    // Anything but a clear yes is none: another word, only a return, and the end of the input.
+    for typed in ["no\n", "y\n", "\n", ""] {
+        let (ended, shown) = at_a_terminal(&world, typed, "");
+        assert_eq!(ended, Some(2), "{typed:?}: {shown}");
+        assert!(shown.contains(&fingerprint) && shown.contains("Is it the same? (yes/no)"), "{typed:?}: {shown}");
+        assert!(shown.contains("nothing is trusted and nothing was changed"), "{typed:?}: {shown}");
+        assert!(!world.data("enrolment.json").exists() && !world.data("root.json").exists(), "{typed:?}");
+    }
+    // Ctrl-C, before or at the question; `script` does not say how that ended.
+    let (_, shown) = at_a_terminal(&world, "\x03", "");
+    assert!(!shown.contains("Enrolled"), "{shown}");
+    assert!(!world.data("enrolment.json").exists() && !world.data("root.json").exists());
+    // A terminal that the question is not shown on is nobody to ask.
+    let (ended, _) = at_a_terminal(&world, "yes\n", "2> said");
+    assert_eq!(ended, Some(2));
+    let said = fs::read_to_string(world.path("said")).unwrap();
+    assert!(said.contains("--fingerprint") && said.contains(&fingerprint) && !said.contains("(yes/no)"), "{said}");
+    assert!(!world.data("enrolment.json").exists());
+
+    let (ended, shown) = at_a_terminal(&world, " Yes\n", "");
+    assert_eq!(ended, Some(0), "{shown}");
+    assert!(shown.contains(&fingerprint) && shown.contains("Enrolled as vpn-1"), "{shown}");
+    assert_eq!(fs::read(world.data("root.json")).unwrap(), world.origin.root_file());
+    assert_eq!(world.ok(&["update"])["serial"], 1);
+}
+
 #[test]
 fn enrolling_again_says_what_it_replaces_and_keeps_the_token_for_the_same_server_and_id() {
     let world = World::enrolled();

@@ -4,6 +4,7 @@
 
 mod apply;
 mod crash;
+mod damage;
 mod doctor;
 mod enroll;
 mod idle;

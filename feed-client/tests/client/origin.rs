@@ -126,6 +126,14 @@ impl Origin {
         (self.keys, self.root) = (new_keys, root);
     }
 
+    /// A root with the same keys, as an origin makes one before the last one ends.
+    pub(crate) fn renew_root(&mut self) {
+        let version = self.roots.len() as u64 + 1;
+        let root = self.keys.root(version, in_hours(1000));
+        self.roots.push(sign_role(root.clone(), &root, &self.keys.sources()).buffer().clone());
+        self.root = root;
+    }
+
     /// A root whose validity ended.
     pub(crate) fn expire_root(&mut self) {
         let version = self.roots.len() as u64 + 1;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bundles::report::Report;
 use clap::Subcommand;
 
 use super::Global;
@@ -68,6 +69,13 @@ pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
     }
 }
 
+/// What is wrong there, by its own report.
+fn wrong(report: &Report) -> String {
+    let failure = report.last_failure.as_ref().map(ToString::to_string);
+    let clock = report.clock_behind.map(|latest| format!("its clock went back behind {}", local_time(latest)));
+    [failure, clock].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
 fn list(headends: &[HeadendView]) -> anyhow::Result<()> {
     let mut rows = vec![["HEADEND", "STATE", "RELEASE", "LAST REPORT", "LAST FAILURE"].map(str::to_owned)];
     for headend in headends {
@@ -77,7 +85,7 @@ fn list(headends: &[HeadendView]) -> anyhow::Result<()> {
             headend.state.as_str().to_owned(),
             report.and_then(|r| r.report.serial).map_or_else(|| "–".to_owned(), |serial| serial.to_string()),
             report.map_or_else(|| "never".to_owned(), |r| local_time(r.received)),
-            report.and_then(|r| r.report.last_failure.as_ref()).map_or_else(String::new, ToString::to_string),
+            report.map_or_else(String::new, |r| wrong(&r.report)),
         ]);
     }
     print_table(&rows)

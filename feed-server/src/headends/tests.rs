@@ -27,6 +27,7 @@ fn reported(seconds: i64, runs: Option<u64>, failure: Option<Reason>) -> ReportR
             next_poll: None,
             interval_seconds: INTERVAL,
             transfer: None,
+            clock_behind: None,
         },
     }
 }

@@ -138,6 +138,7 @@ pub(super) fn report() -> Result<Vec<Vec<u8>>> {
         next_poll: None,
         interval_seconds: 7_200,
         transfer: None,
+        clock_behind: None,
     };
     let later = Report {
         serial: Some(Serial::FIRST),

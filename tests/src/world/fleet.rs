@@ -116,5 +116,6 @@ pub fn running(serial: u64) -> Result<Report> {
         next_poll: Some(now),
         interval_seconds: 7_200,
         transfer: None,
+        clock_behind: None,
     })
 }

@@ -85,6 +85,7 @@ fn running(serial: u64) -> ReportRecord {
             next_poll: None,
             interval_seconds: 7_200,
             transfer: None,
+            clock_behind: None,
         },
     }
 }
