@@ -3,5 +3,5 @@
 mod forge;
 mod server;
 
-pub use forge::{Files, Forged, Key};
+pub use forge::{Files, Forged, Key, files_of_server};
 pub use server::{Answer, Attacker};

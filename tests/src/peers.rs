@@ -42,8 +42,20 @@ pub type Digests = BTreeMap<String, String>;
 /// # Errors
 /// python-tuf is missing or refuses what is served.
 pub fn python_tuf(base: &Url, root: &Path, directory: &Path) -> Result<Digests> {
-    let output =
-        run(python()?.arg(peer("tuf_client.py")).arg(base.as_str().trim_end_matches('/')).arg(root).arg(directory))?;
+    python_tuf_at(base, root, directory, None)
+}
+
+/// The same with its clock off by that much, such as `+8d` (by libfaketime): it has no other way to be told the time.
+///
+/// # Errors
+/// The same.
+pub fn python_tuf_at(base: &Url, root: &Path, directory: &Path, clock_off: Option<&str>) -> Result<Digests> {
+    let mut python = python()?;
+    python.arg(peer("tuf_client.py")).arg(base.as_str().trim_end_matches('/')).arg(root).arg(directory);
+    if let Some(offset) = clock_off {
+        python.envs(crate::world::clock_off(offset));
+    }
+    let output = run(&mut python)?;
     output
         .lines()
         .map(|line| {

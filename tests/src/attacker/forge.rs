@@ -11,6 +11,22 @@ use sha2::{Digest as _, Sha256};
 /// What a server has, by path.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
+/// What is in a server's tree, as any web server could serve it.
+///
+/// # Errors
+/// It cannot be read.
+pub fn files_of_server(data: &Path, side: &str) -> Result<Files> {
+    let tree = data.join("tree").join(side);
+    let mut files = Files::new();
+    for entry in
+        walkdir::WalkDir::new(&tree).into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file())
+    {
+        let path = format!("{side}/{}", entry.path().strip_prefix(&tree)?.display());
+        files.insert(path, std::fs::read(entry.path())?);
+    }
+    Ok(files)
+}
+
 /// A key to sign with, under whatever id.
 #[derive(Debug, Clone)]
 pub struct Key {
@@ -74,14 +90,7 @@ impl Forged {
     /// # Errors
     /// They cannot be read.
     pub fn of_server(data: &Path, side: &str) -> Result<Self> {
-        let tree = data.join("tree").join(side);
-        let mut files = Files::new();
-        for entry in
-            walkdir::WalkDir::new(&tree).into_iter().filter_map(Result::ok).filter(|entry| entry.file_type().is_file())
-        {
-            let path = format!("{side}/{}", entry.path().strip_prefix(&tree)?.display());
-            files.insert(path, std::fs::read(entry.path())?);
-        }
+        let files = files_of_server(data, side)?;
         let name = if side == "repo" { "online" } else { "offline" };
         let mut keys = BTreeMap::new();
         for role in ROLES {

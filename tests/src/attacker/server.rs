@@ -27,11 +27,14 @@ pub enum Answer {
 
 type Answers = Arc<Mutex<BTreeMap<String, Answer>>>;
 
+type Asked = Arc<Mutex<Vec<String>>>;
+
 /// The server; it answers as long as the test runs.
 #[derive(Debug)]
 pub struct Attacker {
     url: Url,
     answers: Answers,
+    asked: Asked,
 }
 
 impl Attacker {
@@ -42,22 +45,28 @@ impl Attacker {
     pub fn listen() -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let url = format!("http://{}/", listener.local_addr()?).parse()?;
-        let answers = Answers::default();
-        let known = Arc::clone(&answers);
+        let (answers, asked) = (Answers::default(), Asked::default());
+        let (known, seen) = (Arc::clone(&answers), Arc::clone(&asked));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let known = Arc::clone(&known);
+                let (known, seen) = (Arc::clone(&known), Arc::clone(&seen));
                 // A client that hangs up had enough.
-                std::thread::spawn(move || drop(answer(stream, &known)));
+                std::thread::spawn(move || drop(answer(stream, &known, &seen)));
             }
         });
-        Ok(Self { url, answers })
+        Ok(Self { url, answers, asked })
     }
 
     /// Where it is.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// The paths that were asked for so far.
+    #[must_use]
+    pub fn asked(&self) -> Vec<String> {
+        lock(&self.asked).clone()
     }
 
     /// Answers with these files, and with 404 to everything else.
@@ -73,7 +82,7 @@ impl Attacker {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the slowness is what it is for, and nobody waits for its end")]
-fn answer(stream: TcpStream, answers: &Answers) -> std::io::Result<()> {
+fn answer(stream: TcpStream, answers: &Answers, asked: &Asked) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut request = String::new();
     reader.read_line(&mut request)?;
@@ -82,6 +91,7 @@ fn answer(stream: TcpStream, answers: &Answers) -> std::io::Result<()> {
         header.clear();
     }
     let path = request.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+    lock(asked).push(path.clone());
     let mut stream = reader.into_inner();
     let found = lock(answers).get(&path).cloned();
     match found {
@@ -113,6 +123,6 @@ fn head(length: Option<usize>) -> String {
     format!("HTTP/1.1 200 OK\r\n{length}Connection: close\r\n\r\n")
 }
 
-fn lock(answers: &Answers) -> MutexGuard<'_, BTreeMap<String, Answer>> {
-    answers.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -22,6 +22,29 @@ const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
 /// How much of a log an error repeats.
 const TAIL: usize = 4_000;
 
+/// The variables that let a program believe that the clock is off by that much; it measures time as ever.
+#[must_use]
+pub fn clock_off(offset: &str) -> [(&'static str, String); 3] {
+    // Not through `faketime` itself, which stays between us and the program, so that signals would end it alone.
+    [
+        ("LD_PRELOAD", FAKETIME.to_owned()),
+        ("FAKETIME", offset.to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ]
+}
+
+/// The variables that let programs read from a file, at each look at the clock, by how much it is off: so that it jumps while
+/// they run.
+#[must_use]
+pub fn clock_from(file: &Path) -> [(&'static str, String); 4] {
+    [
+        ("LD_PRELOAD", FAKETIME.to_owned()),
+        ("FAKETIME_TIMESTAMP_FILE", file.display().to_string()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ]
+}
+
 /// A program, what it is told, and in which environment.
 #[derive(Debug, Clone)]
 pub struct Invocation {
@@ -62,8 +85,7 @@ impl Invocation {
     /// Lets it believe that the clock is off by that much, such as `+8d` (by libfaketime); it measures time as ever.
     #[must_use]
     pub fn with_clock_off(self, offset: &str) -> Self {
-        // Not through `faketime` itself, which stays between us and the program, so that signals would end it alone.
-        self.env("LD_PRELOAD", FAKETIME).env("FAKETIME", offset).env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        clock_off(offset).into_iter().fold(self, |invocation, (name, value)| invocation.env(name, value))
     }
 
     /// Lets it die at a crash point, where one is given.

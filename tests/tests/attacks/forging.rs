@@ -1,7 +1,8 @@
 //! With keys: an attacker's own, some that were stolen, and the right ones in the wrong way.
 
-use anyhow::{Context as _, Result};
-use serde_json::json;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tests::attacker::{Forged, Key};
 
 use crate::stage::Stage;
@@ -106,48 +107,94 @@ async fn duplicate_signatures_of_one_key() -> Result<()> {
 
 #[tokio::test]
 async fn unknown_key_types() -> Result<()> {
-    let stage = Stage::set().await?;
+    let mut stage = Stage::set().await?;
     let mut forged = stage.now.clone();
-    forged.publish("timestamp")?;
-    let mut file = forged.file("timestamp")?;
-    let id = file["signatures"][0]["keyid"].clone();
-    // A key that nobody can check signatures of vouches for nothing, whatever stands beside it.
-    file["signatures"] =
-        json!([{ "keyid": id, "sig": "ab".repeat(64), "scheme": "none" }, { "keyid": "ef".repeat(32), "sig": "" }]);
-    forged.put("timestamp", &file)?;
-    stage.refused(forged.files(), "signature", 12).await?;
-    stage.python_refuses()?;
-    let mut forged = stage.now.clone();
-    let root = forged.role("root")?;
-    root["keys"][id.as_str().context("an id")?] =
-        json!({ "keytype": "none", "scheme": "none", "keyval": { "public": "" } });
-    forged.sign_with("root", vec![Key::of_a_stranger()?]);
+    let known = forged.keys("timestamp").remove(0);
+    // The origin itself names a second key, of a kind that this client does not know, and both have to sign. It does sign, as
+    // any ed25519 key would: whoever skips what he cannot check, or guesses by the type, counts two.
+    for (keytype, scheme) in [("none", "none"), ("ed25519", "none")] {
+        let unknown = Key::of_a_stranger()?;
+        forged.entrust("timestamp", vec![known.clone(), unknown.clone()], 2)?;
+        let described = &mut forged.role("root")?["keys"][&unknown.id];
+        (described["keytype"], described["scheme"]) = (json!(keytype), json!(scheme));
+        forged.publish("root")?;
+        forged.publish("timestamp")?;
+        stage.refused(forged.files(), "signature", 12).await.with_context(|| format!("{keytype} {scheme}"))?;
+    }
+    // Beside enough others such a key takes nothing away: whoever cannot read its root could never follow it.
+    let ids = forged.role("root")?["roles"]["timestamp"]["keyids"].clone();
+    forged.role("root")?["roles"]["timestamp"] = json!({ "keyids": ids, "threshold": 1 });
     forged.publish("root")?;
-    refused_and_healed(&stage, &forged, "signature", 12).await
+    forged.publish("timestamp")?;
+    stage.honest_is(&forged);
+    stage.heals_ours().await
 }
 
 #[tokio::test]
 async fn extraneous_dependencies() -> Result<()> {
-    let stage = Stage::set().await?;
+    let mut stage = Stage::set().await?;
+    // What the release is said to need as well. It is there, it is what its name says, and its archive opens.
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(4);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "more.xml", &b"more"[..])?;
+    let more = tar.into_inner()?;
+    let digest = hex::encode(Sha256::digest(&more));
+    let path = format!("{}-more.tar", &digest[..16]);
+    let file = json!({ "name": "more.tar", "sha256": digest, "length": more.len() });
+    let add = |manifest: &mut Value| -> Result<Vec<u8>> {
+        let component =
+            json!({ "component": "other-more", "version": "1.0", "files": [{ "archive": file, "payload": file }] });
+        manifest["components"].as_array_mut().context("components")?.push(component);
+        Ok(serde_json::to_vec(manifest)?)
+    };
     let mut forged = stage.now.clone();
-    // One more file among the targets, by whoever holds the keys that are online everywhere, and not the targets' own.
-    let file = forged.role("targets")?["targets"]["stable.json"].clone();
-    forged.role("targets")?["targets"]["more.tar"] = file;
-    forged.sign_with("targets", vec![Key::of_a_stranger()?]);
+    forged.files_mut().insert(format!("repo/targets/{digest}.{path}"), more.clone());
+    let named = forged.role("targets")?["targets"]["stable.json"].clone();
+    let stable = format!("repo/targets/{}.stable.json", named["hashes"]["sha256"].as_str().context("a manifest")?);
+    let mut manifest: Value = serde_json::from_slice(&forged.files()[&stable])?;
+
+    // With the line alone: the manifest names it, and nothing is signed anew.
+    let mut line = forged.clone();
+    let needs_more = add(&mut manifest)?;
+    line.files_mut().insert(stable, needs_more.clone());
+    stage.refused(line.files(), "too_large", 14).await.context("the manifest alone")?;
+    stage.python_refuses().context("the manifest alone")?;
+
+    // With the keys that are online everywhere, and not the targets' own: everything fits, but for whose signature it is.
+    let described =
+        |bytes: &[u8]| json!({ "length": bytes.len(), "hashes": { "sha256": hex::encode(Sha256::digest(bytes)) } });
+    forged.role("targets")?["targets"][&path] = described(&more);
+    for name in ["stable.json".to_owned(), format!("release-{}.json", manifest["serial"])] {
+        forged.role("targets")?["targets"][&name] = described(&needs_more);
+        let served_as = format!("repo/targets/{}.{name}", hex::encode(Sha256::digest(&needs_more)));
+        forged.files_mut().insert(served_as, needs_more.clone());
+    }
+    let right = forged.keys("targets").remove(0);
+    let mut thief = forged.keys("snapshot").remove(0);
+    thief.id.clone_from(&right.id);
+    forged.sign_with("targets", vec![thief]);
     for role in ["targets", "snapshot", "timestamp"] {
         forged.publish(role)?;
     }
-    stage.refused(forged.files(), "signature", 12).await?;
-    stage.python_refuses()?;
-    let mut stage = stage;
-    let mut honest = stage.now.clone();
-    for _ in 0..2 {
-        for role in ["targets", "snapshot", "timestamp"] {
-            honest.publish(role)?;
-        }
+    stage.refused(forged.files(), "signature", 12).await.context("signed by others")?;
+    stage.python_refuses().context("signed by others")?;
+    let asked = stage.attacker.asked();
+    ensure!(!asked.iter().any(|asked| asked.contains("more")), "it was asked for: {asked:?}");
+
+    // All of it is what the targets' own key makes it: signed by that, it is the origin's release.
+    forged.sign_with("targets", vec![right]);
+    for role in ["targets", "snapshot", "timestamp"] {
+        forged.publish(role)?;
     }
-    stage.honest_is(&honest);
-    stage.heals().await
+    stage.honest_is(&forged);
+    stage.heals().await?;
+    ensure!(
+        stage.attacker.asked().iter().any(|asked| asked.ends_with(&path)),
+        "the test knows what it would look like"
+    );
+    Ok(())
 }
 
 #[tokio::test]
@@ -159,8 +206,10 @@ async fn fast_forward_recovery() -> Result<()> {
     forged.publish_as("timestamp", FAR)?;
     stage.attacker.serve(forged.files());
     stage.world.headend(0).client(["update"]).await?.success()?;
+    stage.python_takes()?;
     let honest = stage.now.clone();
     stage.refused(honest.files(), "rollback", 12).await?;
+    stage.python_refuses_as("BadVersionNumberError")?;
     // The origin's next root ends it, and its versions go on from where they were.
     let mut recovered = stage.now.clone();
     for role in ["snapshot", "timestamp"] {

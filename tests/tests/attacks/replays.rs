@@ -47,6 +47,7 @@ async fn indefinite_freeze() -> Result<()> {
     let stage = Stage::set().await?;
     stage.attacker.serve(stage.before.files());
     stage.update_refused("freeze", 12, Some("+8d")).await?;
+    stage.python_refuses_at("+8d", "ExpiredMetadataError")?;
     stage.heals().await
 }
 

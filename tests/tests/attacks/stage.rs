@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tests::attacker::{Attacker, Files, Forged};
 use tests::peers;
@@ -96,18 +96,46 @@ impl Stage {
         Ok(())
     }
 
+    /// The same, by this error of its own.
+    pub(crate) fn python_refuses_as(&self, error: &str) -> Result<()> {
+        self.python_refuses_at("+0", error)
+    }
+
+    /// The same with its clock off by that much.
+    pub(crate) fn python_refuses_at(&self, clock_off: &str, error: &str) -> Result<()> {
+        let Err(refused) = self.python_at(Some(clock_off)) else { bail!("python-tuf takes it") };
+        ensure!(format!("{refused:#}").contains(error), "not {error}: {refused:#}");
+        Ok(())
+    }
+
+    /// python-tuf takes the same answers.
+    pub(crate) fn python_takes(&self) -> Result<()> {
+        self.python().map(drop)
+    }
+
     /// An honest server is all that it takes.
     pub(crate) async fn heals(&self) -> Result<()> {
+        self.heals_ours().await?;
+        self.python().context("python-tuf on the honest server").map(drop)
+    }
+
+    /// The same where python-tuf cannot be asked.
+    pub(crate) async fn heals_ours(&self) -> Result<()> {
         self.attacker.serve(&self.honest);
         self.world.headend(0).client(["update"]).await?.success()?;
         let status = self.look().await?.status;
         ensure!(status["serial"] == 2, "{status}");
-        self.python().context("python-tuf on the honest server").map(drop)
+        Ok(())
     }
 
     fn python(&self) -> Result<peers::Digests> {
+        self.python_at(None)
+    }
+
+    fn python_at(&self, clock_off: Option<&str>) -> Result<peers::Digests> {
         let base = self.attacker.url().join(self.side)?;
-        peers::python_tuf(&base, &self.world.headend(0).root_file(), &self.world.directory().join("python"))
+        let (root, kept) = (self.world.headend(0).root_file(), self.world.directory().join("python"));
+        peers::python_tuf_at(&base, &root, &kept, clock_off)
     }
 
     async fn look(&self) -> Result<Found> {

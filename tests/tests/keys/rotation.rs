@@ -45,7 +45,8 @@ async fn everyone_follows_three_root_rotations_a_threshold_change_and_a_lost_key
     years.a_release_reaches_everyone().await?;
     // And nothing hangs on this very process.
     years.world.restart_server().await?;
-    years.a_release_reaches_everyone().await
+    years.a_release_reaches_everyone().await?;
+    years.whoever_was_away_follows().await
 }
 
 #[tokio::test]

@@ -41,15 +41,36 @@ impl Years {
         self.everyone_follows().await
     }
 
-    /// Whoever walks all roots from the first one, and those who keep what they know.
-    pub(crate) async fn everyone_follows(&self) -> Result<()> {
+    /// Whoever comes only now, with the first root in their hands.
+    pub(crate) async fn whoever_was_away_follows(&self) -> Result<()> {
         let scratch = tempfile::tempdir()?;
+        self.python_follows(scratch.path()).await
+    }
+
+    /// python-tuf, with what it keeps there.
+    async fn python_follows(&self, kept: &Path) -> Result<()> {
         let serial = self.serial().await?;
         for (path, root) in [("repo", &self.online), ("offline", &self.offline)] {
-            let targets = peers::python_tuf(&self.world.server_url()?.join(path)?, root, &scratch.path().join(path))
+            let kept = kept.join(path);
+            let targets = peers::python_tuf(&self.world.server_url()?.join(path)?, root, &kept)
                 .with_context(|| format!("python-tuf reads /{path} from its first root on"))?;
             ensure!(targets.contains_key(&format!("release-{serial}.json")), "{path}: {targets:?}");
+            // It walked there by itself, and has nothing older left to go back to.
+            let root: Value = serde_json::from_slice(&std::fs::read(kept.join("metadata/root.json"))?)?;
+            let side = if path == "repo" { "online" } else { "offline" };
+            ensure!(
+                root["signed"]["version"] == self.root_version(side).await?,
+                "{path}: {}",
+                root["signed"]["version"]
+            );
         }
+        Ok(())
+    }
+
+    /// Those who keep what they know: python-tuf in one directory all the time, and our two headends.
+    pub(crate) async fn everyone_follows(&self) -> Result<()> {
+        self.python_follows(&self.world.directory().join("python")).await?;
+        let serial = self.serial().await?;
         self.world.headend(0).client(["update"]).await?.success()?;
         let bundle = self.world.bundle().await?;
         self.world.headend(1).import(&bundle).await?.success()?;
