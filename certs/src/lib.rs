@@ -16,6 +16,7 @@
 //! ```
 
 mod anchors;
+mod client_certificate;
 mod diagnose;
 mod facts;
 mod failure;
@@ -25,6 +26,7 @@ mod seen;
 mod verifier;
 
 pub use anchors::{Anchor, AnchorError, Anchors, DEFAULT_ANCHOR, MAX_PEM_BYTES};
+pub use client_certificate::{ClientRefused, ClientVerifier, ClientVerifierError, client_config_showing};
 pub use facts::{CertificateFacts, FactsError};
 pub use failure::{Misuse, RootSeen, TlsFailure, failure_in, failure_of};
 pub use seen::CertificateSeen;

@@ -71,6 +71,8 @@ pub struct Headend {
     pub id: Option<HeadendId>,
     /// A file with the report token; enrolment's where absent.
     pub token_file: Option<PathBuf>,
+    /// The chain that is shown to the server, the leaf first, and its key, PEM files; none where absent.
+    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 /// What happens with releases.
@@ -143,6 +145,13 @@ impl Config {
                 Ok(())
             });
             section.string("token_file", |text| path(text).map(|path| config.headend.token_file = Some(path)));
+            let (mut certificate, mut key) = (None, None);
+            section.string("certificate", |text| path(text).map(|path| certificate = Some(path)));
+            section.string("key", |text| match certificate {
+                Some(_) => path(text).map(|path| key = Some(path)),
+                None => Err("stands without headend.certificate; write both, or neither".to_owned()),
+            });
+            config.headend.certificate = certificate.zip(key);
         });
         reader.section("schedule", |section| {
             let mut jitter = None;

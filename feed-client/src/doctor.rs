@@ -163,19 +163,24 @@ async fn repository(settings: &Settings, remote: &Remote, edge: Edge, notes: &mu
 
 /// Sends an empty report, which no server keeps: it looks at the token first, and then refuses what is no report.
 async fn token(settings: &Settings, remote: &Remote, notes: &mut Notes) {
-    let Some(token) = &settings.token else {
-        notes.note(Line::new(Check::Report, Mark::None, "there is no token, so that nothing is reported"));
-        return;
+    let told = match (&settings.token, settings.may_report()) {
+        (Some(_), _) => "the token is this headend's; nothing was reported",
+        (None, true) => "the certificate is this headend's; nothing was reported",
+        (None, false) => {
+            let seen = "there is neither a token nor a certificate, so that nothing is reported";
+            notes.note(Line::new(Check::Report, Mark::None, seen));
+            return;
+        }
     };
     let url = below(&remote.server, &format!("api/v1/headends/{}/report", settings.id));
     let start = Instant::now();
     let asked = if may_carry_token(&remote.server) {
-        remote.http.try_token(&url, token.secret()).await.map_err(ReportError::Fetch)
+        remote.http.try_report(&url, settings.token.as_ref()).await.map_err(ReportError::Fetch)
     } else {
         Err(ReportError::Cleartext { server: remote.server.clone() })
     };
     let line = match asked {
-        Ok(()) => Line::new(Check::Report, Mark::Ok, "the token is this headend's; nothing was reported"),
+        Ok(()) => Line::new(Check::Report, Mark::Ok, told),
         Err(error) => Line::failed(Check::Report, Failure::of(&error)),
     };
     notes.note(line.about(&settings.id).took(start.elapsed()));

@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::proxy::Proxy;
 use crate::refusals::Refusals;
+use crate::settings::Token;
 
 pub(crate) use ask::Watched;
 pub use ask::{Ask, Coding, Codings, Dictionary, Incoming, Received, Small};
@@ -40,6 +41,13 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How the client names itself to servers.
 pub const USER_AGENT: &str = concat!("feed-client/", env!("CARGO_PKG_VERSION"));
+
+fn with_token(request: RequestBuilder, token: Option<&Token>) -> RequestBuilder {
+    match token {
+        Some(token) => request.bearer_auth(token.secret()),
+        None => request,
+    }
+}
 
 /// A connection pool to one server.
 #[derive(Debug, Clone)]
@@ -260,19 +268,24 @@ impl Http {
     ///
     /// # Errors
     /// It is not, or the server cannot be asked.
-    pub async fn try_token(&self, url: &Url, token: &str) -> Result<(), FetchError> {
-        let request = self.client.put(url.clone()).bearer_auth(token).timeout(REQUEST_TIMEOUT);
+    pub async fn try_report(&self, url: &Url, token: Option<&Token>) -> Result<(), FetchError> {
+        let request = with_token(self.client.put(url.clone()), token).timeout(REQUEST_TIMEOUT);
         let response = self.send(url, request).await?;
         // It is refused for what it is, after the token was looked at.
         if response.status() == StatusCode::BAD_REQUEST { Ok(()) } else { check_status(url, &response) }
     }
 
-    /// Sends JSON with a bearer token.
+    /// Sends JSON with a bearer token, where there is one; else the connection's certificate speaks for this headend.
     ///
     /// # Errors
     /// Everything but a 2xx.
-    pub async fn put_json(&self, url: &Url, token: &str, body: &impl serde::Serialize) -> Result<(), FetchError> {
-        let request = self.client.put(url.clone()).bearer_auth(token).json(body).timeout(REQUEST_TIMEOUT);
+    pub async fn put_json(
+        &self,
+        url: &Url,
+        token: Option<&Token>,
+        body: &impl serde::Serialize,
+    ) -> Result<(), FetchError> {
+        let request = with_token(self.client.put(url.clone()), token).json(body).timeout(REQUEST_TIMEOUT);
         check_status(url, &self.send(url, request).await?)
     }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bundles::signed::RootFacts;
 use bundles::{Reason, Reasoned};
 use certs::PinnedVerifier;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -23,6 +25,9 @@ pub const DEFAULT_DATA: &str = "./feed-client-data";
 
 /// The configuration's name in the data directory, looked at where `--config` does not say otherwise.
 pub const CONFIG_NAME: &str = "feed-client.toml";
+
+/// A chain or a key has some kilobytes.
+const MAX_PEM_BYTES: usize = 1 << 20;
 
 /// A token is some tens of characters; a larger file is another file.
 const MAX_TOKEN_BYTES: usize = 4 << 10;
@@ -171,7 +176,10 @@ impl Local {
     /// # Errors
     /// As [`Local::verifier`] and [`Local::proxy`], or they make no client.
     pub fn http(&self, server: &Url) -> Result<Http, SettingsError> {
-        let tls = certs::client_config(self.verifier()?);
+        let tls = match &self.config.headend.certificate {
+            Some((certificate, key)) => showing(self.verifier()?, certificate, key)?,
+            None => certs::client_config(self.verifier()?),
+        };
         Ok(Http::new(tls, self.proxy(server)?, self.refusals.clone(), &self.trust_advice())?)
     }
 
@@ -257,6 +265,12 @@ pub struct Remote {
 }
 
 impl Settings {
+    /// Whether there is anything to prove by who this is, so that the server takes its reports.
+    #[must_use]
+    pub fn may_report(&self) -> bool {
+        self.token.is_some() || self.config.headend.certificate.is_some()
+    }
+
     /// The server that is followed.
     ///
     /// # Errors
@@ -279,6 +293,23 @@ fn import_root(paths: &Paths, enrolled_with: Side) -> Result<Vec<u8>, SettingsEr
         Side::Offline => durable::read_if_there(&paths.pinned_root())?.ok_or(SettingsError::NotEnrolled),
         Side::Online => durable::read_if_there(&paths.offline_root())?.ok_or(SettingsError::NoOfflineRoot),
     }
+}
+
+/// The way to a server that is shown a certificate.
+fn showing(
+    verifier: Arc<PinnedVerifier>,
+    certificate: &Path,
+    key: &Path,
+) -> Result<rustls::ClientConfig, SettingsError> {
+    let unusable = |path: &Path, detail: String| SettingsError::Certificate { path: path.to_owned(), detail };
+    let read = |path: &Path| durable::read_given("read", path, MAX_PEM_BYTES).map_err(SettingsError::from);
+    let chain = CertificateDer::pem_slice_iter(&read(certificate)?).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| unusable(certificate, error.to_string()))?;
+    if chain.is_empty() {
+        return Err(unusable(certificate, "there is no certificate in it".to_owned()));
+    }
+    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| unusable(key, error.to_string()))?;
+    certs::client_config_showing(verifier, chain, private).map_err(|error| unusable(certificate, error.to_string()))
 }
 
 /// A bearer token; never shown.
@@ -367,6 +398,14 @@ pub enum SettingsError {
         #[source]
         source: BadToken,
     },
+    /// The certificate that is to be shown, or its key.
+    #[error("{} of [headend] certificate and key cannot be used: {detail}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The trust anchors.
     #[error("[server] trust_anchors cannot be used")]
     Anchors(#[from] certs::AnchorError),
@@ -391,6 +430,7 @@ impl Reasoned for SettingsError {
             | Self::NoServer
             | Self::NoOfflineRoot
             | Self::Token { .. }
+            | Self::Certificate { .. }
             | Self::Anchors(_)
             | Self::Verifier(_) => Reason::BadRequest,
             Self::Proxy(error) => error.reason(),

@@ -124,7 +124,8 @@ pub(super) async fn enroll(global: &Global, arguments: Enroll, edge: Edge) -> Re
             StoredToken::Removed
         }
     };
-    let reports = local.config.headend.token_file.is_some() || paths.token().exists();
+    let headend = &local.config.headend;
+    let reports = headend.token_file.is_some() || headend.certificate.is_some() || paths.token().exists();
     if !same_root {
         // What another root vouched for is believed no longer than that root; the next update brings it anew.
         durable::remove_file(&paths.offline_root()).map_err(failed)?;

@@ -152,8 +152,8 @@ pub enum FetchError {
     },
     /// 401.
     #[error(
-        "the server wants another token for {url}; ask an administrator for one (`feed-server headend add`) and enroll \
-         again with --token-file"
+        "the server wants another token for {url}, or another certificate; ask an administrator for a token (`feed-server headend \
+         token`) and enroll again with --token-file, or look at the end and the names of [headend] certificate"
     )]
     Unauthorized {
         /// The URL.

@@ -75,8 +75,10 @@ impl App {
 
     /// Records that somebody was refused; attempts of one kind at once only the first time in an hour.
     pub fn refused(&self, doing: Doing, reason: Reason, from: Option<IpAddr>) {
-        let first = self.refusals.note(doing, reason, from.map(Source::from), self.now());
-        self.put_refusals(first.as_slice());
+        // Whoever goes on knocking costs no look at the store.
+        if let Some(first) = self.refusals.note(doing, reason, from.map(Source::from), self.now()) {
+            self.put_refusals(&[first]);
+        }
     }
 
     /// Records how many more attempts there were of the kinds whose hour is over; of all of them where the server stops. And

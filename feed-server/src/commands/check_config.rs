@@ -3,6 +3,7 @@
 use super::{Global, failed, output};
 use crate::app::certificate::ServerCertificate;
 use crate::clock;
+use crate::http::clients::Clients;
 use crate::jobs::update::USER_AGENT;
 use crate::upstream::{Vendor, trusted_root};
 
@@ -18,6 +19,7 @@ pub fn run(global: &Global) -> anyhow::Result<()> {
     if let Some(tls) = &config.listen.tls {
         drop(ServerCertificate::open(tls, clock::now()).map_err(failed)?);
     }
+    drop(Clients::of(config.listen.client_ca.as_deref()).map_err(failed)?);
     if global.json {
         return output::print_json(&serde_json::json!({ "good": true }));
     }

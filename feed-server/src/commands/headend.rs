@@ -9,18 +9,21 @@ use super::Global;
 use super::door::Door;
 use super::output::{local_time, print, print_json, print_table};
 use super::token_file::{self, Unwritten};
-use crate::http::api::views::{HeadendView, NewHeadend};
+use crate::http::api::views::{HeadendView, IssuedToken, NewHeadend};
 
 /// Headends that may report.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Add a headend and show its token, this once
+    /// Add a headend and show its token, this once, or none with --certificate
     Add {
         /// Its id: 1 to 253 of A-Z a-z 0-9 . _ -
         id: String,
         /// Write the token to a new file (mode 0600) instead of showing it
         #[arg(long, value_name = "FILE")]
         token_file: Option<PathBuf>,
+        /// Make no token: it shows a certificate of [listen] client_ca that names its id
+        #[arg(long, conflicts_with = "token_file")]
+        certificate: bool,
     },
     /// Give a headend another token and show it, this once; the one before ends, its reports stay
     Token {
@@ -45,9 +48,17 @@ pub enum Verb {
 /// There is one already, there is none, or there is no way to the data.
 pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
     match verb {
-        Verb::Add { id, token_file } => {
+        Verb::Add { id, certificate: true, .. } => {
+            let new = NewHeadend { id, certificate: true };
+            let added: IssuedToken = Door::with(global, async |door| door.post("/api/v1/headends", &new).await).await?;
+            if global.json {
+                return print_json(&added);
+            }
+            print(&format!("Headend {} is added; it shows a certificate that names it.\n", added.name))
+        }
+        Verb::Add { id, token_file, certificate: false } => {
             let told = format!("Headend {id} is added");
-            let new = NewHeadend { id };
+            let new = NewHeadend { id, certificate: false };
             token_file::issue(global, "/api/v1/headends", &new, token_file, Unwritten::Undone, |_| told.clone()).await
         }
         Verb::Token { id, token_file } => {

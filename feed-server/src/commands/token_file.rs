@@ -45,10 +45,10 @@ pub async fn issue(
                 return print_json(&issued);
             }
             eprintln!("{told}. The token is shown this once:");
-            return print(&format!("{}\n", issued.token));
+            return print(&format!("{}\n", issued.token.unwrap_or_default()));
         };
         let told = format!("{told}; the token is in {}.\n", file.path.display());
-        if let Err(error) = file.write(&issued.token) {
+        if let Err(error) = file.write(issued.token.as_deref().unwrap_or_default()) {
             // Nobody has the token.
             match unwritten {
                 Unwritten::Undone => door.delete(&format!("{route}/{}", segment(&issued.name)?)).await?,

@@ -225,6 +225,8 @@ pub struct Listen {
     pub metrics_address: Option<SocketAddr>,
     /// `tls_certificate` and `tls_key`, PEM files.
     pub tls: Option<Tls>,
+    /// `client_ca`: who vouches for certificates that headends show instead of tokens, a PEM file.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// `[listen] tls_*`
@@ -342,6 +344,11 @@ impl Default for Schedule {
 impl Default for Listen {
     /// This machine only: who opens a port to others says so.
     fn default() -> Self {
-        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)), metrics_address: None, tls: None }
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            metrics_address: None,
+            tls: None,
+            client_ca: None,
+        }
     }
 }

@@ -61,9 +61,15 @@ fn listen(section: &Section<'_, '_>, base_dir: &Path) -> Listen {
         (None, Some(entry)) => entry.wrong("stands without listen.tls_certificate; write both, or neither"),
         (Some(_), Some(_)) | (None, None) => {}
     }
+    let client_ca = path("client_ca");
+    if let Some(entry) = section.entry("client_ca")
+        && certificate.is_none()
+    {
+        entry.wrong("stands without listen.tls_certificate; certificates are shown over TLS alone");
+    }
     section.finish();
     let tls = certificate.zip(key).map(|(certificate, key)| Tls { certificate, key });
-    Listen { address: listening, metrics_address, tls }
+    Listen { address: listening, metrics_address, tls, client_ca }
 }
 
 fn serve(section: &Section<'_, '_>) -> Serve {

@@ -85,7 +85,7 @@ proptest! {
     fn every_headend_is_counted_once(reports in proptest::collection::vec(
         proptest::option::of((-50_000_i64..0, proptest::option::of(1_u64..5), any::<bool>())), 0..30,
     )) {
-        let record = HeadendRecord { id: "x".to_owned(), added: at(0), token: bundles::Digest::of(b"") };
+        let record = HeadendRecord { id: "x".to_owned(), added: at(0), token: Some(bundles::Digest::of(b"")) };
         let headends: Vec<_> = reports
             .iter()
             .map(|r| (record.clone(), r.map(|(s, n, failed)| reported(s, n, failed.then_some(Reason::Dns)))))

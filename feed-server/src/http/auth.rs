@@ -116,6 +116,8 @@ pub enum Refusal {
     WrongToken,
     /// It ended.
     ExpiredToken,
+    /// A certificate was shown that is not believed, or is another's.
+    WrongCertificate,
     /// It does not allow this.
     SmallScope,
     /// Too much that was wrong came from there lately.
@@ -124,7 +126,8 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every one.
-    pub const ALL: [Self; 5] = [Self::NoToken, Self::WrongToken, Self::ExpiredToken, Self::SmallScope, Self::TooMany];
+    pub const ALL: [Self; 6] =
+        [Self::NoToken, Self::WrongToken, Self::ExpiredToken, Self::WrongCertificate, Self::SmallScope, Self::TooMany];
 
     /// The metric label.
     #[must_use]
@@ -133,6 +136,7 @@ impl Refusal {
             Self::NoToken => "no_token",
             Self::WrongToken => "wrong_token",
             Self::ExpiredToken => "expired_token",
+            Self::WrongCertificate => "wrong_certificate",
             Self::SmallScope => "small_scope",
             Self::TooMany => "too_many",
         }
@@ -146,7 +150,8 @@ impl Refused {
             Refusal::WrongToken | Refusal::ExpiredToken => {
                 too_many(request).map_or((refusal, problem), |too_many| (Refusal::TooMany, too_many))
             }
-            Refusal::NoToken | Refusal::SmallScope | Refusal::TooMany => (refusal, problem),
+            // There is nothing to guess about a certificate: its key was shown to be there.
+            Refusal::NoToken | Refusal::WrongCertificate | Refusal::SmallScope | Refusal::TooMany => (refusal, problem),
         };
         if let Some(app) = request.app_data::<web::Data<App>>() {
             app.metrics.http.unauthorized_total.with_label_values(&[refusal.as_str()]).inc();

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod auth;
 pub mod body;
+pub mod clients;
 pub mod connections;
 pub mod content;
 pub mod errors;

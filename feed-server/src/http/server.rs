@@ -18,7 +18,8 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use super::auth::{Door, Peer};
-use super::{api, content, errors, measure, tls};
+use super::clients::Clients;
+use super::{api, clients, content, errors, measure, tls};
 use crate::app::App;
 use crate::app::certificate::{CertificateError, ServerCertificate};
 use crate::config;
@@ -61,6 +62,12 @@ pub enum ServerError {
     /// The certificate cannot be presented.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// There is nobody to vouch for clients.
+    #[error("[listen] client_ca cannot be used")]
+    ClientCa(#[source] certs::AnchorError),
+    /// They cannot be asked.
+    #[error("clients cannot be asked for certificates")]
+    Clients(#[source] certs::ClientVerifierError),
     /// There is no TLS.
     #[error("cannot answer by TLS")]
     Tls(#[source] rustls::Error),
@@ -72,9 +79,9 @@ pub enum ServerError {
 impl Reasoned for ServerError {
     fn reason(&self) -> Reason {
         match self {
-            Self::Bind { .. } => Reason::BadRequest,
+            Self::Bind { .. } | Self::ClientCa(_) => Reason::BadRequest,
             Self::Certificate(error) => error.reason(),
-            Self::Tls(_) | Self::Start(_) => Reason::Internal,
+            Self::Clients(_) | Self::Tls(_) | Self::Start(_) => Reason::Internal,
         }
     }
 }
@@ -85,6 +92,7 @@ pub struct Bound {
     public: TcpListener,
     monitoring: Option<TcpListener>,
     certificate: Option<Arc<ServerCertificate>>,
+    clients: Clients,
     /// Where the public listener is.
     pub address: SocketAddr,
     /// Where the monitoring listener is, if it is one of its own.
@@ -126,9 +134,10 @@ pub fn bind(listen: &config::Listen, now: Timestamp) -> Result<Bound, ServerErro
         open().map_err(|source| ServerError::Bind { address, source })
     };
     let certificate = listen.tls.as_ref().map(|files| ServerCertificate::open(files, now)).transpose()?.map(Arc::new);
+    let clients = Clients::of(listen.client_ca.as_deref())?;
     let (public, address) = open(listen.address)?;
     let (monitoring, monitoring_address) = listen.metrics_address.map(open).transpose()?.unzip();
-    Ok(Bound { public, monitoring, certificate, address, monitoring_address })
+    Ok(Bound { public, monitoring, certificate, clients, address, monitoring_address })
 }
 
 /// Servers that answer.
@@ -143,6 +152,7 @@ impl Servers {
     pub fn serve(&mut self, app: &Arc<App>, bound: Bound) -> Result<(), ServerError> {
         let with_monitoring = bound.monitoring.is_none();
         let data = web::Data::from(Arc::clone(app));
+        let clients = bound.clients.clone();
         let server = HttpServer::new(move || {
             let data = data.clone();
             let application = Application::new()
@@ -150,6 +160,7 @@ impl Servers {
                 .app_data(web::Data::from(Arc::clone(&data.prepared)))
                 .app_data(data)
                 .app_data(Door::Network)
+                .app_data(clients.clone())
                 .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
                 .wrap(from_fn(security_headers))
                 .wrap(from_fn(measure::measure))
@@ -159,6 +170,7 @@ impl Servers {
                 if with_monitoring { application.configure(api::monitoring::configure) } else { application };
             application.default_service(web::to(errors::no_such_route))
         })
+        .on_connect(clients::keep_shown)
         .tcp_nodelay(true)
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
@@ -166,9 +178,8 @@ impl Servers {
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals();
         let server = match bound.certificate {
-            Some(certificate) => {
-                server.listen_rustls_0_23(bound.public, tls::config(certificate).map_err(ServerError::Tls)?)
-            }
+            Some(certificate) => server
+                .listen_rustls_0_23(bound.public, tls::config(certificate, &bound.clients).map_err(ServerError::Tls)?),
             None => server.listen(bound.public),
         };
         self.start(server.map_err(ServerError::Start)?.run());

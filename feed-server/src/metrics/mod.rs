@@ -41,7 +41,7 @@ metrics! {
         pub http_requests_total: IntCounterVec ["route", "method", "status"],
         /// Time to the head of the answer by route template, seconds.
         pub http_request_duration_seconds: RequestSeconds ["route"],
-        /// Requests that were refused for want of a token that allows them, by why: no_token, wrong_token, expired_token, small_scope, too_many (wrong ones from one address).
+        /// Requests that were refused for want of a token that allows them, by why: no_token, wrong_token, expired_token, wrong_certificate, small_scope, too_many (wrong ones from one address).
         pub unauthorized_total: IntCounterVec ["refusal"],
         /// Bytes of answers' bodies by content encoding.
         pub sent_bytes_total: IntCounterVec ["encoding"],
@@ -61,7 +61,8 @@ pub fn import_results() -> impl Iterator<Item = &'static str> {
 }
 
 /// Why requests are refused.
-pub const REFUSALS: [&str; 5] = ["no_token", "wrong_token", "expired_token", "small_scope", "too_many"];
+pub const REFUSALS: [&str; 6] =
+    ["no_token", "wrong_token", "expired_token", "wrong_certificate", "small_scope", "too_many"];
 
 /// The content encodings that the server knows.
 pub const ENCODINGS: [&str; 4] = ["identity", "dcz", "zstd", "gzip"];

@@ -140,8 +140,9 @@ pub struct HeadendRecord {
     pub id: String,
     /// When it was added.
     pub added: Timestamp,
-    /// SHA-256 of its token; the token itself is shown once and not kept.
-    pub token: Digest,
+    /// SHA-256 of its token; the token itself is shown once and not kept. Absent where it shows a certificate instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Digest>,
 }
 
 /// The last report of a headend.

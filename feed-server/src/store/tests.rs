@@ -277,7 +277,7 @@ fn what_runs_taught_outlives_them() {
 fn headends_go_with_their_reports_and_tokens_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory);
-    let headend = HeadendRecord { id: "asa-1".to_owned(), added: at(1), token: Digest::of(b"secret") };
+    let headend = HeadendRecord { id: "asa-1".to_owned(), added: at(1), token: Some(Digest::of(b"secret")) };
     let add = |store: &Store| {
         let mut batch = Batch::new();
         batch.add_headend(&headend).unwrap();

@@ -134,3 +134,22 @@ async fn a_headend_gets_another_token_and_keeps_its_reports() {
     let (code, error) = site.fails(&["headend", "add", "one"]);
     assert!(code == 2 && error.contains("headend token one"), "{error}");
 }
+
+#[test]
+fn a_headend_without_a_token_needs_an_authority_for_certificates() {
+    let site = Site::made("");
+    let (code, error) = site.fails(&["headend", "add", "gw", "--certificate"]);
+    assert!(code == 2 && error.contains("[listen] client_ca is not set"), "{error}");
+    let site = Site::new("[listen]\naddress = \"127.0.0.1:0\"\nclient_ca = \"ca.pem\"\n");
+    let (code, error) = site.fails(&["check-config"]);
+    assert!(code == 2 && error.contains("stands without listen.tls_certificate"), "{error}");
+    let files = "tls_certificate = \"cert.pem\"\ntls_key = \"key.pem\"\nclient_ca = \"ca.pem\"\n";
+    let site = Site::new(&format!("[listen]\naddress = \"127.0.0.1:0\"\n{files}"));
+    let chain = certs::lab::Chain::builder().loopback().build().unwrap();
+    std::fs::write(site.path().join("cert.pem"), chain.presented_pem()).unwrap();
+    std::fs::write(site.path().join("key.pem"), chain.leaf_key_pem()).unwrap();
+    let (code, error) = site.fails(&["check-config"]);
+    assert!(code == 2 && error.contains("client_ca"), "{error}");
+    std::fs::write(site.path().join("ca.pem"), &chain.root.pem).unwrap();
+    assert!(site.prints(&["check-config"]).contains("is good"));
+}

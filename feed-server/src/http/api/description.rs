@@ -37,7 +37,7 @@ impl Modify for Schemes {
             ("read", "An administrator's token of any scope"),
             ("operate", "An administrator's token with scope operate or admin"),
             ("admin", "An administrator's token with scope admin"),
-            (HEADEND, "The headend's own token"),
+            (HEADEND, "The headend's own token; or, in its place, a client certificate that names it"),
             ("control", "None over the network: the control socket alone, which is its owner's"),
         ] {
             let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(whose)).build();

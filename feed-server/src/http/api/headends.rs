@@ -41,7 +41,7 @@ pub async fn get(_: Allowed<Read>, app: web::Data<App>, id: web::Path<String>) -
     view.map(|view| HttpResponse::Ok().json(view)).ok_or_else(|| Problem::none_called("headend", &id))
 }
 
-/// Adds a headend and shows its token this once.
+/// Adds a headend and shows its token this once; none where it is to show a certificate.
 #[utoipa::path(
     post, path = "/api/v1/headends", tag = "headends", security(("admin" = [])), request_body = NewHeadend,
     responses(
@@ -50,15 +50,23 @@ pub async fn get(_: Allowed<Read>, app: web::Data<App>, id: web::Path<String>) -
     )
 )]
 pub async fn add(caller: Allowed<Admin>, app: web::Data<App>, new: web::Json<NewHeadend>) -> Answer {
-    let id = new.into_inner().id;
+    let NewHeadend { id, certificate } = new.into_inner();
     if !headends::is_id(&id) {
         return Err(Problem::bad_request(
             "a headend's id has 1 to 253 of A-Z a-z 0-9 . _ - and begins with a letter or a digit",
         ));
     }
-    let token = Token::new();
-    let record = HeadendRecord { id: id.clone(), added: app.now(), token: token.digest() };
-    let doing = caller.doing(Act::HeadendAdd).to(&id);
+    if certificate && app.config.listen.client_ca.is_none() {
+        return Err(Problem::bad_request(
+            "[listen] client_ca is not set, so that no headend can show a certificate; set it, or add the headend with a token",
+        ));
+    }
+    let token = (!certificate).then(Token::new);
+    let record = HeadendRecord { id: id.clone(), added: app.now(), token: token.as_ref().map(Token::digest) };
+    let mut doing = caller.doing(Act::HeadendAdd).to(&id);
+    if certificate {
+        doing = doing.with("by certificate");
+    }
     changed(app, doing, move |store| {
         if store.headend(&record.id)?.is_some() {
             let id = &record.id;
@@ -72,7 +80,11 @@ pub async fn add(caller: Allowed<Admin>, app: web::Data<App>, new: web::Json<New
     })
     .await?;
     tracing::info!(headend = id, by = %caller.who, "added a headend");
-    Ok(HttpResponse::Created().json(IssuedToken { name: id, token: token.reveal().to_owned(), expires: None }))
+    Ok(HttpResponse::Created().json(IssuedToken {
+        name: id,
+        token: token.map(|token| token.reveal().to_owned()),
+        expires: None,
+    }))
 }
 
 /// Gives a headend another token and shows it this once; the one before ends, and what the headend reported stays.
@@ -93,12 +105,12 @@ pub async fn token(caller: Allowed<Admin>, app: web::Data<App>, id: web::Path<St
     changed(app, doing, move |store| {
         let headend = store.headend(&wanted)?.ok_or_else(|| Problem::none_called("headend", &wanted))?;
         let mut batch = Batch::new();
-        batch.put_headend(&HeadendRecord { token: digest, ..headend })?;
+        batch.put_headend(&HeadendRecord { token: Some(digest), ..headend })?;
         Ok(batch)
     })
     .await?;
     tracing::info!(headend = id, by = %caller.who, "gave a headend another token");
-    Ok(HttpResponse::Created().json(IssuedToken { name: id, token: token.reveal().to_owned(), expires: None }))
+    Ok(HttpResponse::Created().json(IssuedToken { name: id, token: Some(token.reveal().to_owned()), expires: None }))
 }
 
 /// Removes a headend and what it reported; its token ends.
@@ -135,6 +147,7 @@ fn views(app: &App, only: Option<&str>) -> Result<Vec<HeadendView>, Problem> {
         state: headends::state(now, report.as_ref(), &releases),
         id: headend.id,
         added: headend.added,
+        has_token: headend.token.is_some(),
         report,
     };
     Ok(headends.map(view).collect())

@@ -2,13 +2,14 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
-use bundles::Reasoned as _;
 use bundles::report::{MAX_REPORT_BYTES, Report};
+use bundles::{Reason, Reasoned as _};
 
 use crate::app::App;
 use crate::headends::NotKept;
 use crate::http::auth::{self, Refusal, Refused};
 use crate::http::body;
+use crate::http::clients::Clients;
 use crate::http::errors::{Answer, Problem};
 use crate::store::Who;
 use crate::store::records::ReportRecord;
@@ -24,24 +25,14 @@ const RETRY_AFTER_SECONDS: &str = "10";
     responses(
         (status = 204, description = "It is kept"),
         (status = 400, description = "It is no report", body = crate::http::errors::Problem),
-        (status = 401, description = "The token is not this headend's", body = crate::http::errors::Problem),
+        (status = 401, description = "Neither token nor certificate is this headend's", body = crate::http::errors::Problem),
         (status = 500, description = "It cannot be stored", body = crate::http::errors::Problem),
         (status = 503, description = "Too many come in; `Retry-After` says when to send it again", body = crate::http::errors::Problem),
     )
 )]
 pub async fn put(request: HttpRequest, app: web::Data<App>, id: web::Path<String>, body: web::Payload) -> Answer {
     let id = id.into_inner();
-    let refused = |refusal, problem| Refused::note(&request, Who::Nobody, refusal, problem);
-    let presented = auth::presented(&request).map_err(|problem| refused(Refusal::NoToken, problem))?;
-    // The same answer for a wrong token and for an unknown headend: ids are nobody else's business.
-    let (catalog, asked) = (app.clone(), id.clone());
-    let turn = app.inbox.turn().await;
-    let headend = web::block(move || catalog.store.headend(&asked)).await??;
-    drop(turn);
-    let headend = headend.filter(|headend| presented.is(&headend.token));
-    if headend.is_none() {
-        return Err(refused(Refusal::WrongToken, auth::unknown_token()));
-    }
+    may_report(&request, &app, &id).await?;
 
     // Read only now: whoever has no token cannot make the server hold bytes.
     let body = body::read(body, "a report", MAX_REPORT_BYTES).await?;
@@ -55,6 +46,32 @@ pub async fn put(request: HttpRequest, app: web::Data<App>, id: web::Path<String
             let mut response = problem.error_response();
             response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER_SECONDS));
             Ok(response)
+        }
+    }
+}
+
+/// Whether the request comes with the headend's own token, or over a connection in which a certificate was shown that names it.
+async fn may_report(request: &HttpRequest, app: &web::Data<App>, id: &str) -> Result<(), Problem> {
+    let refused = |refusal, problem| Err(Refused::note(request, Who::Nobody, refusal, problem));
+    let presented = auth::presented(request);
+    let by_certificate = Clients::check(request, id, app.now());
+    if let (Err(problem), None) = (&presented, &by_certificate) {
+        return refused(Refusal::NoToken, problem.clone());
+    }
+    // The same answer for a wrong token and for an unknown headend: ids are nobody else's business.
+    let (catalog, asked) = (app.clone(), id.to_owned());
+    let turn = app.inbox.turn().await;
+    let headend = web::block(move || catalog.store.headend(&asked)).await??;
+    drop(turn);
+    let token = headend.as_ref().and_then(|headend| headend.token);
+    match (&presented, token, by_certificate) {
+        (Ok(presented), Some(token), _) if presented.is(&token) => Ok(()),
+        (_, _, Some(Ok(()))) if headend.is_some() => Ok(()),
+        (Ok(_), _, _) | (Err(_), _, None) => refused(Refusal::WrongToken, auth::unknown_token()),
+        (Err(_), _, Some(Err(problem))) => refused(Refusal::WrongCertificate, problem),
+        (Err(_), _, Some(Ok(()))) => {
+            let detail = "no headend of the certificate's name was added here; `feed-server headend add ID --certificate` does it";
+            refused(Refusal::WrongCertificate, Problem::new(Reason::Unauthorized, detail))
         }
     }
 }

@@ -70,7 +70,7 @@ pub async fn add(caller: Allowed<Admin>, app: web::Data<App>, new: web::Json<New
     })
     .await?;
     tracing::info!(token = name, ?scope, ?expires, by = %caller.who, "made a token");
-    Ok(HttpResponse::Created().json(IssuedToken { name, token: token.reveal().to_owned(), expires }))
+    Ok(HttpResponse::Created().json(IssuedToken { name, token: Some(token.reveal().to_owned()), expires }))
 }
 
 /// Revokes a token.

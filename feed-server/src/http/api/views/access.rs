@@ -16,6 +16,9 @@ pub struct HeadendView {
     /// When it was added.
     #[schema(value_type = String, format = DateTime)]
     pub added: Timestamp,
+    /// Whether it has a token; without one it shows a certificate.
+    #[serde(default)]
+    pub has_token: bool,
     /// How it is.
     pub state: HeadendState,
     /// When its last report came, and what it said; absent where it never reported.
@@ -29,6 +32,9 @@ pub struct HeadendView {
 pub struct NewHeadend {
     /// Its id: 1 to 253 of `A-Z a-z 0-9 . _ -`, beginning with a letter or a digit.
     pub id: String,
+    /// It gets no token, and shows a certificate that names its id.
+    #[serde(default)]
+    pub certificate: bool,
 }
 
 /// A token, shown this once.
@@ -36,8 +42,9 @@ pub struct NewHeadend {
 pub struct IssuedToken {
     /// The headend's id, or the token's name.
     pub name: String,
-    /// The token. It is not kept: who loses it gets a new one.
-    pub token: String,
+    /// The token. It is not kept: who loses it gets a new one. Absent for a headend that shows a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// When it ends; absent where it does not, as a headend's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
