@@ -153,7 +153,8 @@ pub enum FetchError {
     /// 401.
     #[error(
         "the server wants another token for {url}, or another certificate; ask an administrator for a token (`feed-server headend \
-         token`) and enroll again with --token-file, or look at the end and the names of [headend] certificate"
+         add`, or `feed-server headend token` where it was added before) and enroll again with --token-file, or look at the \
+         end and the names of [headend] certificate"
     )]
     Unauthorized {
         /// The URL.
