@@ -31,6 +31,7 @@ fn the_reference_holds_the_defaults() {
     let mut default = Config::default();
     default.data.directory = "/var/lib/posture-feed".into();
     default.upstream.base_dir = ".".into();
+    default.signing.base_dir = ".".into();
     assert_eq!(format!("{parsed:#?}"), format!("{default:#?}"));
 }
 

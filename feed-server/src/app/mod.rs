@@ -27,11 +27,12 @@ use crate::config::{Config, UpstreamKind};
 use crate::headends::Inbox;
 use crate::increments::{Prepared, Preparer};
 use crate::metrics::Metrics;
-use crate::publish::{ChangeError, Keys, Published, Publisher, Quorum};
+use crate::publish::{ChangeError, Keys, Published, Publisher, Quorum, Sources};
 use crate::store::audit::{Act, AuditResult, Doing, NewRecord};
 use crate::store::records::{HeadendRecord, ReportRecord, RunRecord, Trigger};
 use crate::store::{Batch, Learned, Store, StoreError};
 use crate::tokens::Uses;
+use crate::upstream::Environment;
 use failures::Failures;
 use refusals::Refusals;
 use runs::{Request, Runs, Wishes};
@@ -139,7 +140,8 @@ impl App {
         }
         let store = Store::open(directory).map_err(|error| Failure::of(&error))?;
         role::hold(&store, Role::Origin).map_err(|error| Failure::of(&error))?;
-        let made = Keys::create(&directory.join(role::KEYS), quorum).map_err(|error| Failure::of(&error));
+        let made =
+            Keys::create(&directory.join(role::KEYS), quorum, &sources(config)).map_err(|error| Failure::of(&error));
         let record = NewRecord::new(doing, AuditResult::of(&made));
         let kept = store.audit(Batch::new(), &[record], now, audit::kept_for(config.data.audit_days));
         made.and_then(|()| kept.map_err(|error| Failure::of(&error)))
@@ -322,7 +324,7 @@ fn open(config: &Config, public_url: Option<Url>, now: Timestamp) -> Result<Part
     let manners = manners::open(&store, &config.upstream);
     let (keys, keys_created) = match role {
         Role::Origin => {
-            let opened = Keys::open_or_create(&directory.join(role::KEYS));
+            let opened = Keys::open_or_create_from(&directory.join(role::KEYS), &sources(config));
             opened.map(|(keys, created)| (Some(keys), created)).map_err(|error| Failure::of(&error))?
         }
         Role::Relay => (None, false),
@@ -334,6 +336,11 @@ fn open(config: &Config, public_url: Option<Url>, now: Timestamp) -> Result<Part
     }
     let preparer = Preparer::open(store.clone(), config.increments, &publisher.published().load());
     Ok(Parts { store, first_start, manners, keys, keys_created, publisher, preparer })
+}
+
+/// Where signing keys are besides the data directory, and what opens them.
+fn sources(config: &Config) -> Sources {
+    Sources::new(config.signing.clone(), Environment::of_process())
 }
 
 fn first_start(store: &Store, now: Timestamp) -> Result<Timestamp, StoreError> {

@@ -5,7 +5,8 @@ use crate::app::certificate::ServerCertificate;
 use crate::clock;
 use crate::http::clients::Clients;
 use crate::jobs::update::USER_AGENT;
-use crate::upstream::{Vendor, trusted_root};
+use crate::publish::Sources;
+use crate::upstream::{Environment, Vendor, trusted_root};
 
 /// Reads the configuration and the files that it names.
 ///
@@ -16,6 +17,7 @@ pub fn run(global: &Global) -> anyhow::Result<()> {
     // The proxy's password and everybody's roots are read with it, whether or not a run would come to need them.
     drop(Vendor::new(&config.upstream, USER_AGENT).map_err(failed)?);
     drop(trusted_root(&config.upstream).map_err(failed)?);
+    drop(Sources::new(config.signing.clone(), Environment::of_process()).passphrase().map_err(failed)?);
     if let Some(tls) = &config.listen.tls {
         drop(ServerCertificate::open(tls, clock::now()).map_err(failed)?);
     }

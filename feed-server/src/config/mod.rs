@@ -69,6 +69,8 @@ pub struct Config {
     pub bundles: Bundles,
     /// What is prepared for those who hold older content.
     pub increments: Increments,
+    /// What signing keys need.
+    pub signing: Signing,
     /// What input may cost.
     pub limits: Limits,
 }
@@ -279,6 +281,15 @@ pub struct Increments {
     pub max_payload: u64,
 }
 
+/// `[signing]`
+#[derive(Debug, Clone, Default)]
+pub struct Signing {
+    /// `passphrase_file` of encrypted keys, as written.
+    pub passphrase_file: Option<PathBuf>,
+    /// The directory that it is relative to.
+    pub base_dir: PathBuf,
+}
+
 /// The watched folder's name in the data directory.
 const INCOMING: &str = "incoming";
 
@@ -309,6 +320,7 @@ impl Default for Config {
             },
             // A day of two-hourly changes.
             increments: Increments { from_last: 12, max_payload: 16 << 20 },
+            signing: Signing::default(),
             limits: Limits::default(),
         }
     }

@@ -8,7 +8,7 @@ use bundles::Limits;
 use super::document::Section;
 use super::upstream::upstream;
 use super::values::{address, boolean, count, duration, number, size, string, url};
-use super::{Bundles, Config, Data, Increments, Listen, Schedule, Serve, Tls};
+use super::{Bundles, Config, Data, Increments, Listen, Schedule, Serve, Signing, Tls};
 
 const MINUTE: Duration = Duration::from_mins(1);
 /// Four times the default; readers of `dcz` need as much memory.
@@ -28,6 +28,7 @@ pub(super) fn config(root: &Section<'_, '_>, base_dir: &Path) -> Config {
         data: data(&root.section("data"), base_dir),
         bundles: bundles(&root.section("bundles"), base_dir),
         increments: increments(&root.section("increments")),
+        signing: signing(&root.section("signing"), base_dir),
         limits: limits(&root.section("limits")),
     };
     root.finish();
@@ -136,6 +137,12 @@ fn increments(section: &Section<'_, '_>) -> Increments {
         from_last: from_last.unwrap_or(default.from_last),
         max_payload: max_payload.unwrap_or(default.max_payload),
     }
+}
+
+fn signing(section: &Section<'_, '_>, base_dir: &Path) -> Signing {
+    let passphrase_file = section.get("passphrase_file", |entry| string(entry, "the path of a file"));
+    section.finish();
+    Signing { passphrase_file: passphrase_file.map(PathBuf::from), base_dir: base_dir.to_owned() }
 }
 
 fn limits(section: &Section<'_, '_>) -> Limits {

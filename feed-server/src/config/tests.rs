@@ -151,7 +151,7 @@ feed.toml:5: schedule.every: \"30s\" is out of range; write a duration from \"1m
 feed.toml:6: schedule.initial_delay: is an integer; write a duration such as \"2h\", \"90m\", \"7d\" or \"HH:MM:SS\"
 feed.toml:8: listen.tls_certificate: stands without listen.tls_key; write both, or neither
 feed.toml:10: data.retain_releases: 0 is out of range; write a whole number of at least 1
-feed.toml:11: colour: is not a key here; known are upstream, schedule, listen, serve, data, bundles, increments, limits";
+feed.toml:11: colour: is not a key here; known are upstream, schedule, listen, serve, data, bundles, increments, signing, limits";
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("feed.toml");
     std::fs::write(&path, text).unwrap();

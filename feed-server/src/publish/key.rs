@@ -1,7 +1,7 @@
-//! One signing key: an ed25519 key, as a PKCS#8 DER file that its owner alone can read.
+//! One signing key: an ed25519 key, in a PKCS#8 file that its owner alone can read.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use bundles::{Digest, Reason, Reasoned};
 use tough::sign::Sign as _;
 use zeroize::Zeroizing;
 
+use super::key_file::{self, KeyFile, Passphrase};
 use super::keys::{KeyId, failed, write_private};
+use crate::upstream::SecretFileError;
 
 /// What stands before an ed25519 key's 32 bytes in its SubjectPublicKeyInfo (RFC 8410, section 4).
 const PUBLIC_KEY_INFO: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -28,26 +30,65 @@ pub struct Key {
 }
 
 impl Key {
-    /// Reads a key's file.
+    /// Reads a key's file; `passphrase` is asked where it is encrypted.
     ///
     /// # Errors
-    /// It is missing, unreadable, not a key, or readable by others.
-    pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let mode = fs::metadata(path).map_err(failed("read", path))?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(KeyError::OpenToOthers { path: path.to_owned(), mode: mode & 0o777 });
-        }
-        let der = Zeroizing::new(fs::read(path).map_err(failed("read", path))?);
-        Self::of(&der).ok_or_else(|| KeyError::NotAKey { path: path.to_owned() })
+    /// It is missing, unreadable, not a key, or readable by others; or the passphrase is not to be had, or not the right one.
+    pub fn read(path: &Path, passphrase: impl FnOnce() -> Result<Passphrase, KeyError>) -> Result<Self, KeyError> {
+        Self::of_file(path, &read_private(path)?, passphrase)
     }
 
-    /// Makes a key and writes it to `path`, which must not be there; its public half to `<path>.pub`.
+    /// The key in a file's bytes.
+    pub(super) fn of_file(
+        path: &Path,
+        bytes: &[u8],
+        passphrase: impl FnOnce() -> Result<Passphrase, KeyError>,
+    ) -> Result<Self, KeyError> {
+        let no_key = || KeyError::NotAKey { path: path.to_owned() };
+        let file = KeyFile::read(bytes).ok_or_else(no_key)?;
+        let der = file.open(path, passphrase)?;
+        // By chance, a wrong passphrase may give something; no key, though.
+        let wrong = || if file.is_encrypted() { KeyError::WrongPassphrase { path: path.to_owned() } } else { no_key() };
+        Self::of(der.as_bytes()).ok_or_else(wrong)
+    }
+
+    /// Writes a key's file anew: encrypted with `new`, or as it is where that is none. It is the old file or the new one,
+    /// whatever happens.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; or it cannot be written.
+    pub fn rewrite(
+        path: &Path,
+        old: impl FnOnce() -> Result<Passphrase, KeyError>,
+        new: impl FnOnce() -> Result<Option<Passphrase>, KeyError>,
+    ) -> Result<Self, KeyError> {
+        let bytes = read_private(path)?;
+        let file = KeyFile::read(&bytes).ok_or_else(|| KeyError::NotAKey { path: path.to_owned() })?;
+        let der = file.open(path, old)?;
+        let key = Self::of(der.as_bytes()).ok_or_else(|| KeyError::NotAKey { path: path.to_owned() })?;
+        let written = file.write(&der, new()?.as_ref()).ok_or(KeyError::NoRandomness)?;
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let replace = || -> io::Result<()> {
+            // Mode 0600 from the first byte on. No suffix of a key's: half of one is none.
+            let mut file = tempfile::Builder::new().prefix(".key-").suffix(".new").tempfile_in(directory)?;
+            file.write_all(&written)?;
+            file.as_file().sync_all()?;
+            file.persist(path)?;
+            fs::File::open(directory)?.sync_all()
+        };
+        replace().map_err(failed("write", path))?;
+        Ok(key)
+    }
+
+    /// Makes a key and writes it to `path`, which must not be there, encrypted where there is a passphrase; its public half to
+    /// `<path>.pub`.
     ///
     /// # Errors
     /// A file cannot be written, or there is no randomness.
-    pub fn generate(path: &Path) -> Result<(Self, PathBuf), KeyError> {
+    pub fn generate(path: &Path, passphrase: Option<&Passphrase>) -> Result<(Self, PathBuf), KeyError> {
         let der = Self::make()?;
         let key = Self::of(&der).ok_or(KeyError::NoRandomness)?;
+        let der = as_written(der, passphrase)?;
         let mut public = path.as_os_str().to_owned();
         public.push(".pub");
         let public = PathBuf::from(public);
@@ -90,6 +131,25 @@ impl Key {
     }
 }
 
+/// How a key that was made is written.
+pub(super) fn as_written(
+    der: Zeroizing<Vec<u8>>,
+    passphrase: Option<&Passphrase>,
+) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let Some(passphrase) = passphrase else { return Ok(der) };
+    let written = key_file::encrypted(&der, passphrase).ok_or(KeyError::NoRandomness)?;
+    Ok(Zeroizing::new(written.as_bytes().to_vec()))
+}
+
+/// A private key's file, unless others can read it.
+pub(super) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let mode = fs::metadata(path).map_err(failed("read", path))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(KeyError::OpenToOthers { path: path.to_owned(), mode: mode & 0o777 });
+    }
+    Ok(Zeroizing::new(fs::read(path).map_err(failed("read", path))?))
+}
+
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Key").field("id", &self.id()).finish_non_exhaustive()
@@ -128,13 +188,40 @@ pub enum KeyError {
         /// Its permissions.
         mode: u32,
     },
-    /// Not an ed25519 key in PKCS#8 DER.
+    /// Not an ed25519 key in PKCS#8.
     #[error(
-        "{path} is not an ed25519 key in PKCS#8 DER; restore it from a backup, or take it out of the directory of keys"
+        "{path} is not an ed25519 key in PKCS#8 (DER or PEM); restore it from a backup, or take it out of the directory of keys"
     )]
     NotAKey {
         /// The file.
         path: PathBuf,
+    },
+    /// Encrypted, and nothing to open it with.
+    #[error(
+        "the signing key {path} is encrypted, and there is no passphrase for it: set [signing] passphrase_file, or give \
+         --passphrase-file where this runs without a terminal"
+    )]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another passphrase.
+    #[error(
+        "the passphrase does not open the signing key {path}; check it, and that `openssl pkey -in FILE` reads the file (PBES2, \
+         with PBKDF2 or scrypt, and AES are read here)"
+    )]
+    WrongPassphrase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file that it should be in.
+    #[error("the file of the signing keys' passphrase cannot be used: {0}")]
+    PassphraseFile(#[source] SecretFileError),
+    /// Nothing was typed, or something else the second time.
+    #[error("no key was written: {what}; try again")]
+    BadPassphrase {
+        /// What was wrong.
+        what: &'static str,
     },
     /// There are keys already.
     #[error(
@@ -164,7 +251,12 @@ impl Reasoned for KeyError {
     fn reason(&self) -> Reason {
         match self {
             Self::Io { .. } | Self::OpenToOthers { .. } | Self::NotAKey { .. } => Reason::Storage,
-            Self::Exists { .. } | Self::Quorum { .. } => Reason::BadRequest,
+            Self::Locked { .. }
+            | Self::WrongPassphrase { .. }
+            | Self::PassphraseFile(_)
+            | Self::BadPassphrase { .. }
+            | Self::Exists { .. }
+            | Self::Quorum { .. } => Reason::BadRequest,
             Self::NoRandomness => Reason::Internal,
         }
     }

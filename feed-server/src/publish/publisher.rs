@@ -20,6 +20,7 @@ use super::keys::Keys;
 use super::metadata;
 use super::published::Published;
 use super::roots::Roots;
+use super::rotation::Rotation;
 use super::set::Set;
 use super::signer::Signer;
 use super::targets::Wants;
@@ -269,6 +270,8 @@ impl Inner {
     }
 
     fn publish(&self, now: Timestamp) -> Result<Arc<Published>, PublishError> {
+        // What is wrong with a key's file is told before anything is visible, and not in the midst of it.
+        self.keys.as_ref().map_or(Ok(()), Keys::reload)?;
         let releases = self.store.releases(usize::MAX)?;
         let manifests: Vec<Manifest> = releases.iter().map(|release| release.manifest.clone()).collect();
         let mut zips = Zips::read(&self.store, &self.tree, &manifests)?;
@@ -305,9 +308,9 @@ impl Inner {
         }
         self.tree.settle()?;
         let published = self.refresh(sets.iter().map(Set::roots))?;
-        if self.keys.is_some() {
+        if let Some(keys) = &self.keys {
             let roots: Vec<_> = sets.iter().map(|set| (set.repository, set.roots.clone())).collect();
-            self.rotation(now)?.retire(&roots)?;
+            Rotation { store: &self.store, keys, now }.retire(&roots)?;
         }
         bundled.map(|_| published)
     }

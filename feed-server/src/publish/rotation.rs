@@ -172,7 +172,7 @@ impl Rotation<'_> {
         }
         let retired: Vec<KeyId> =
             every_id(all.iter().map(|(_, roots)| roots)).into_iter().filter(|id| !needed.contains(id)).collect();
-        if retired.iter().any(|id| !self.keys.files_of(id).is_empty()) {
+        if retired.iter().any(|id| !self.keys.own_files_of(id).is_empty()) {
             crash::point("keys.before_removal");
         }
         for id in retired {

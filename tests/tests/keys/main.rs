@@ -7,3 +7,4 @@ mod ending;
 mod relay;
 mod rotation;
 mod setting;
+mod sources;

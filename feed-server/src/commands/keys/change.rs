@@ -8,6 +8,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::super::Global;
+use super::passphrase::Source;
 use crate::http::api::views::KeysChange;
 
 const REPOSITORIES: [&str; 2] = ["online", "offline"];
@@ -22,6 +23,8 @@ struct Which {
     /// Sign with this root key too, which is not in the data directory; may be given several times
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
+    #[command(flatten)]
+    passphrase: Source,
 }
 
 impl Which {
@@ -70,7 +73,7 @@ impl Rotate {
             root_keys: self.root_keys,
             threshold: self.threshold,
         };
-        super::change(global, &wanted, &self.which.key).await
+        super::change(global, &wanted, &self.which.key, &self.which.passphrase).await
     }
 }
 
@@ -88,7 +91,7 @@ impl Threshold {
     pub(super) async fn run(self, global: &Global) -> anyhow::Result<()> {
         let repositories = self.which.repositories();
         let wanted = KeysChange { repositories, threshold: Some(self.threshold), ..KeysChange::default() };
-        super::change(global, &wanted, &self.which.key).await
+        super::change(global, &wanted, &self.which.key, &self.which.passphrase).await
     }
 }
 
@@ -102,6 +105,6 @@ pub struct Renew {
 impl Renew {
     pub(super) async fn run(self, global: &Global) -> anyhow::Result<()> {
         let wanted = KeysChange { repositories: self.which.repositories(), ..KeysChange::default() };
-        super::change(global, &wanted, &self.which.key).await
+        super::change(global, &wanted, &self.which.key, &self.which.passphrase).await
     }
 }

@@ -1,6 +1,7 @@
 //! `feed-server keys …`
 
 mod change;
+mod passphrase;
 mod sign;
 
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use super::{Global, failed};
 use crate::app::App;
 use crate::clock;
 use crate::http::api::views::{KeysChange, KeysView, NextRootView};
-use crate::publish::{Key, Quorum};
+use crate::publish::Quorum;
 use crate::store::audit::{Act, Doing};
 use crate::store::{Who, user_name};
 
@@ -67,7 +68,17 @@ pub enum Verb {
         /// Where to write the private key (mode 0600)
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Encrypt it with a passphrase
+        #[arg(long)]
+        encrypt: bool,
+        /// Where that comes from
+        #[command(flatten)]
+        passphrase: passphrase::Source,
     },
+    /// Encrypt a key's file with a passphrase, or with another one; takes no data directory
+    Encrypt(passphrase::File),
+    /// Write a key's file without a passphrase; takes no data directory
+    Decrypt(passphrase::File),
 }
 
 /// Does what the verb says.
@@ -98,15 +109,9 @@ pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
             Door::with(global, async |door| door.delete("/api/v1/keys/request").await).await?;
             if global.json { Ok(()) } else { print("Nothing waits for signatures any more.\n") }
         }
-        Verb::Generate { file } => {
-            let (key, public) = Key::generate(&file).map_err(failed)?;
-            print(&format!(
-                "The private key is in {}, its public half in {}.\nIts SHA-256: {}\n",
-                file.display(),
-                public.display(),
-                key.fingerprint()
-            ))
-        }
+        Verb::Generate { file, encrypt, passphrase } => passphrase::generate(&file, encrypt, &passphrase),
+        Verb::Encrypt(file) => passphrase::encrypt(&file),
+        Verb::Decrypt(file) => passphrase::decrypt(&file),
     }
 }
 
@@ -184,9 +189,14 @@ async fn export(global: &Global, repository: &str, out: Option<PathBuf>) -> anyh
 }
 
 /// Asks for next roots, and signs them with the keys in these files where that is lacking.
-async fn change(global: &Global, wanted: &KeysChange, keys: &[PathBuf]) -> anyhow::Result<()> {
+async fn change(
+    global: &Global,
+    wanted: &KeysChange,
+    keys: &[PathBuf],
+    passphrase: &passphrase::Source,
+) -> anyhow::Result<()> {
     // Before anything happens: a passphrase that is wrong, or a stick that is not there, should not leave anything half done.
-    let keys = sign::read_keys(keys)?;
+    let keys = sign::read_keys(keys, passphrase)?;
     let roots = Door::with(global, async |door| {
         let roots: Vec<NextRootView> = door.post("/api/v1/keys/changes", wanted).await?;
         if keys.is_empty() || roots.iter().all(|root| root.lacking.is_empty()) {

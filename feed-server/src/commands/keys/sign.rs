@@ -10,6 +10,7 @@ use clap::Args;
 use super::super::door::{Door, cannot_write};
 use super::super::output::{print, print_json};
 use super::super::{Global, failed};
+use super::passphrase::Source;
 use crate::http::api::views::NextRootView;
 use crate::publish::{Key, Request};
 
@@ -25,6 +26,8 @@ pub struct Arguments {
     /// Where to write it with the signatures, instead of to the same file
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: Source,
     /// Sign without asking, where this runs on a terminal
     #[arg(long)]
     yes: bool,
@@ -39,9 +42,9 @@ pub(super) async fn request(global: &Global, out: Option<PathBuf>) -> anyhow::Re
 }
 
 pub(super) fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { file, key, out, yes } = arguments;
+    let Arguments { file, key, out, passphrase, yes } = arguments;
     let mut request = read(&bytes_of(&file)?)?;
-    let keys = read_keys(&key)?;
+    let keys = read_keys(&key, &passphrase)?;
     // What is signed is told before it is: these keys may do anything in headends' eyes.
     eprintln!("{}", request.lines().join("\n"));
     if !yes && io::stdin().is_terminal() && !agreed()? {
@@ -95,8 +98,8 @@ pub(super) async fn import(global: &Global, files: &[PathBuf]) -> anyhow::Result
 }
 
 /// Private keys, each from its file.
-pub(super) fn read_keys(files: &[PathBuf]) -> anyhow::Result<Vec<Key>> {
-    files.iter().map(|file| Key::read(file).map_err(failed)).collect()
+pub(super) fn read_keys(files: &[PathBuf], passphrase: &Source) -> anyhow::Result<Vec<Key>> {
+    files.iter().map(|file| Key::read(file, || passphrase.of(file)).map_err(failed)).collect()
 }
 
 pub(super) fn read(bytes: &[u8]) -> anyhow::Result<Request> {

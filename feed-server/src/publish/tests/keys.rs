@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use bundles::Reasoned as _;
 
-use crate::publish::{KeyError, Keys, PublishError, Publisher, Quorum, Repository};
+use crate::publish::{Key, KeyError, Keys, Passphrase, PublishError, Publisher, Quorum, Repository, Sources};
 use crate::testing::{World, start};
 
 fn mode(path: &std::path::Path) -> u32 {
@@ -69,12 +69,12 @@ fn a_first_set_has_the_root_keys_that_were_asked_for_and_no_threshold_that_they_
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("keys");
     for (root_keys, threshold) in [(2, 3), (1, 0), (17, 1)] {
-        let refused = Keys::create(&path, Quorum { root_keys, threshold });
+        let refused = Keys::create(&path, Quorum { root_keys, threshold }, &Sources::default());
         assert!(matches!(refused, Err(KeyError::Quorum { .. })), "{threshold} of {root_keys}");
     }
-    Keys::create(&path, Quorum { root_keys: 3, threshold: 2 }).unwrap();
+    Keys::create(&path, Quorum { root_keys: 3, threshold: 2 }, &Sources::default()).unwrap();
     assert_eq!(files(&path).iter().filter(|path| path.extension().is_some()).count(), 12);
-    assert!(matches!(Keys::create(&path, Quorum::default()), Err(KeyError::Exists { .. })));
+    assert!(matches!(Keys::create(&path, Quorum::default(), &Sources::default()), Err(KeyError::Exists { .. })));
 }
 
 #[test]
@@ -106,4 +106,49 @@ async fn other_keys_than_those_of_the_root_are_refused_even_where_the_catalog_wa
     let (own, _) = Keys::open_or_create(&data.join("keys")).unwrap();
     Publisher::open(store, &data, &config, own, start()).unwrap();
     drop(directory);
+}
+
+/// A key's file, its keys' ids, and what a passphrase makes of it.
+fn passphrase(text: &str) -> Passphrase {
+    Passphrase::new(zeroize::Zeroizing::new(text.to_owned()))
+}
+
+#[test]
+fn a_key_is_the_same_whatever_passphrase_its_file_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("root.der");
+    let none = || Err(KeyError::NoRandomness);
+    let (key, _) = Key::generate(&path, Some(&passphrase("one"))).unwrap();
+    assert!(matches!(Key::read(&path, none), Err(KeyError::NoRandomness)), "it is asked for");
+    let wrong = Key::read(&path, || Ok(passphrase("two"))).unwrap_err();
+    assert!(matches!(wrong, KeyError::WrongPassphrase { .. }), "{wrong}");
+    assert_eq!(Key::read(&path, || Ok(passphrase("one"))).unwrap().id(), key.id());
+
+    let before = fs::read(&path).unwrap();
+    assert!(Key::rewrite(&path, || Ok(passphrase("two")), || Ok(None)).is_err());
+    assert!(Key::rewrite(&path, || Ok(passphrase("one")), || Err(KeyError::NoRandomness)).is_err());
+    assert_eq!(
+        (fs::read(&path).unwrap(), files(directory.path()).len()),
+        (before, 2),
+        "nothing is changed, nothing left"
+    );
+    Key::rewrite(&path, || Ok(passphrase("one")), || Ok(Some(passphrase("three")))).unwrap();
+    assert_eq!(Key::read(&path, || Ok(passphrase("three"))).unwrap().id(), key.id());
+    Key::rewrite(&path, || Ok(passphrase("three")), || Ok(None)).unwrap();
+    assert_eq!(Key::read(&path, none).unwrap().id(), key.id());
+    assert_eq!(mode(&path), 0o600);
+    assert!(!format!("{:?}", passphrase("quokka")).contains("quokka"));
+}
+
+proptest::proptest! {
+    /// Files of keys are their owner's; what is in them may be anything all the same.
+    #[test]
+    fn any_file_is_a_key_or_none(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300), pem in proptest::bool::ANY) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("any.der");
+        let text = [&b"-----BEGIN PRIVATE KEY-----\n"[..], &bytes, b"\n-----END PRIVATE KEY-----\n"].concat();
+        fs::write(&path, if pem { text } else { bytes }).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        proptest::prop_assert!(Key::read(&path, || Err(KeyError::NoRandomness)).is_err());
+    }
 }

@@ -64,7 +64,8 @@ impl Environment {
     }
 
     /// Where credentials of the service are, where it has any.
-    pub(super) fn credentials_directory(&self) -> Option<PathBuf> {
+    #[must_use]
+    pub fn credentials_directory(&self) -> Option<PathBuf> {
         (self.0)(CREDENTIALS_DIRECTORY).map(PathBuf::from).filter(|directory| directory.is_absolute())
     }
 }

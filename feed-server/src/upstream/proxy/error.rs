@@ -83,6 +83,30 @@ pub enum ProxyError {
     },
 }
 
+/// Why a file with one secret line cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretFileError {
+    /// It cannot be opened.
+    #[error("{} cannot be opened{}; check the path, and that this program's user may read it", .path.display(), looked(.also.as_ref()))]
+    Open {
+        /// Where it is looked for.
+        path: PathBuf,
+        /// Where else it is not.
+        also: Option<PathBuf>,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// It is none.
+    #[error("{} {mistake}", .path.display())]
+    Content {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        mistake: PasswordMistake,
+    },
+}
+
 fn looked(also: Option<&PathBuf>) -> String {
     also.map_or_else(String::new, |also| format!(", and there is no {} either", also.display()))
 }

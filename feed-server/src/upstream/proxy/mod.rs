@@ -23,7 +23,8 @@ use url::Url;
 pub use crate::config::Bypass;
 use crate::config::{self, ProxyUrl};
 pub use environment::Environment;
-pub use error::{PasswordMistake, ProxyError};
+pub use error::{PasswordMistake, ProxyError, SecretFileError};
+pub(crate) use password::read_secret;
 pub use secret::{Credentials, Secret};
 
 /// How often a password is hashed for its mark: a fraction of a second, and what OWASP asks of PBKDF2-HMAC-SHA256 in

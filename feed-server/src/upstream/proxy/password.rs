@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use super::error::PasswordMistake;
+use super::error::{PasswordMistake, SecretFileError};
 use super::secret::{Credentials, Part};
 use super::{Environment, ProxyError};
 use crate::config::{self, CredentialMistake, MAX_CREDENTIAL};
@@ -22,13 +22,32 @@ pub(super) fn configured(
     let Some((username, as_written)) = settings.username.as_ref().zip(settings.password_file.as_ref()) else {
         return Ok(None);
     };
-    let (path, file, guard) = open(as_written, &config.base_dir, environment)?;
-    let password = read(file, guard).map_err(|mistake| ProxyError::Password { path: path.clone(), mistake })?;
+    let (path, password) = read_secret(as_written, &config.base_dir, environment).map_err(|error| match error {
+        SecretFileError::Open { path, also, source } => ProxyError::OpenPassword { path, also, source },
+        SecretFileError::Content { path, mistake } => ProxyError::Password { path, mistake },
+    })?;
     let credentials = Credentials::new(username.clone(), password).map_err(|(part, mistake)| match part {
         Part::Username => ProxyError::Username(mistake),
         Part::Password => ProxyError::Password { path, mistake: PasswordMistake::Content(mistake) },
     })?;
     Ok(Some(credentials))
+}
+
+/// The one line of a file that others cannot read. A relative path is looked for among the service's credentials first, then
+/// beside the configuration file.
+///
+/// # Errors
+/// It is not there, open to others, or something else.
+pub(crate) fn read_secret(
+    as_written: &Path,
+    base_dir: &Path,
+    environment: &Environment,
+) -> Result<(PathBuf, Zeroizing<String>), SecretFileError> {
+    let (path, file, guard) = open(as_written, base_dir, environment)?;
+    match read(file, guard) {
+        Ok(secret) => Ok((path, secret)),
+        Err(mistake) => Err(SecretFileError::Content { path, mistake }),
+    }
 }
 
 /// Who keeps others from reading the file.
@@ -41,21 +60,24 @@ enum Guard {
     CredentialsDirectory,
 }
 
-/// A relative path is looked for among the service's credentials first, then beside the configuration file.
-fn open(as_written: &Path, base_dir: &Path, environment: &Environment) -> Result<(PathBuf, File, Guard), ProxyError> {
+fn open(
+    as_written: &Path,
+    base_dir: &Path,
+    environment: &Environment,
+) -> Result<(PathBuf, File, Guard), SecretFileError> {
     let is_plain = as_written.components().all(|part| matches!(part, Component::Normal(_)));
     let credential = environment.credentials_directory().filter(|_| is_plain).map(|dir| dir.join(as_written));
     if let Some(path) = &credential {
         match open_file(path) {
             Ok(file) => return Ok((path.clone(), file, Guard::CredentialsDirectory)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(ProxyError::OpenPassword { path: path.clone(), also: None, source }),
+            Err(source) => return Err(SecretFileError::Open { path: path.clone(), also: None, source }),
         }
     }
     let path = base_dir.join(as_written);
     match open_file(&path) {
         Ok(file) => Ok((path, file, Guard::Mode)),
-        Err(source) => Err(ProxyError::OpenPassword { path, also: credential, source }),
+        Err(source) => Err(SecretFileError::Open { path, also: credential, source }),
     }
 }
 
