@@ -11,9 +11,21 @@ use tests::world::{Output, World, shows_edition};
 use crate::setting::{fetched, nothing_is_left, offline_targets, origin, relay};
 
 /// Points that no import by command comes by: downloads and their manners, update runs, the watched folder, reports, what a
-/// server prepares behind everybody's back, keys that change, and the online repository, which no bundle brings.
-const NOT_IN_IMPORTS: [&str; 8] =
-    ["download.", "manners.", "run.", "incoming.", "report.", "prepare.", "keys.", "tree.online_switched"];
+/// server prepares behind everybody's back, keys that change, backups, catalogs of another form, and the online repository,
+/// which no bundle brings.
+const NOT_IN_IMPORTS: [&str; 11] = [
+    "download.",
+    "manners.",
+    "run.",
+    "incoming.",
+    "report.",
+    "prepare.",
+    "keys.",
+    "backup.",
+    "restore.",
+    "schema.",
+    "tree.online_switched",
+];
 
 fn points(output: Output) -> Result<Vec<String>> {
     let points: Vec<_> = output.success()?.stdout.lines().map(str::to_owned).collect();
