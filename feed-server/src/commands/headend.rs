@@ -21,7 +21,7 @@ pub enum Verb {
         /// Write the token to a new file (mode 0600) instead of showing it
         #[arg(long, value_name = "FILE")]
         token_file: Option<PathBuf>,
-        /// Make no token: it shows a certificate of [listen] client_ca that names its id
+        /// Make no token: it shows a certificate that names its id, of an authority in listen.client_ca
         #[arg(long, conflicts_with = "token_file")]
         certificate: bool,
     },
