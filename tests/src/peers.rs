@@ -10,6 +10,7 @@ mod port;
 pub mod prometheus;
 pub mod s_server;
 pub mod squid;
+pub mod testssl;
 pub mod tinyproxy;
 pub mod zips;
 
@@ -30,6 +31,7 @@ pub use port::{Clogged, Port};
 pub use prometheus::{Alertmanager, Prometheus, promtool};
 pub use s_server::SServer;
 pub use squid::Squid;
+pub use testssl::testssl;
 pub use tinyproxy::Tinyproxy;
 pub use zips::{every_zip_reader, unzip_test};
 

@@ -42,6 +42,8 @@ pub enum Piece {
     Bytes(Bytes),
     /// That was all of it.
     End,
+    /// The rest came too slowly to be waited for.
+    TooSlow,
 }
 
 /// An import that was asked for.

@@ -78,7 +78,7 @@ pub async fn run(global: &Global) -> anyhow::Result<()> {
         None => None,
     };
     let told = format!("listening on {}://{}\n", bound.scheme(), bound.address);
-    servers.serve(&app, bound).map_err(failed)?;
+    servers.serve(&app, bound, open_files).map_err(failed)?;
     let said = unless_full(Said::write(&directory, &listening), &directory.join(LISTENING))?;
     output::print(&told)?;
     tracing::info!(address = %listening.address, tls = listening.tls, "serving");

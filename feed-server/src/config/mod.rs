@@ -229,6 +229,8 @@ pub struct Listen {
     pub tls: Option<Tls>,
     /// `client_ca`: who vouches for certificates that headends show instead of tokens, a PEM file.
     pub client_ca: Option<PathBuf>,
+    /// `[limits] connections`: open at once on `address`.
+    pub connections: usize,
 }
 
 /// `[listen] tls_*`
@@ -361,6 +363,8 @@ impl Default for Listen {
             metrics_address: None,
             tls: None,
             client_ca: None,
+            // Ten thousand headends in one moment, and half as many that are slow.
+            connections: 16_384,
         }
     }
 }

@@ -16,11 +16,14 @@ const MOST_PAYLOAD: u64 = 64 << 20;
 
 const MOST_AUDIT_DAYS: u32 = 3_650;
 
+/// Fewer connections lock out whoever comes second.
+const FEWEST_CONNECTIONS: usize = 64;
+
 const DAY: Duration = Duration::from_hours(24);
 
 /// The whole document. Where a value is wrong it was reported, and the default stands in so that reading goes on.
 pub(super) fn config(root: &Section<'_, '_>, base_dir: &Path) -> Config {
-    let config = Config {
+    let mut config = Config {
         upstream: upstream(&root.section("upstream"), base_dir),
         schedule: schedule(&root.section("schedule")),
         listen: listen(&root.section("listen"), base_dir),
@@ -29,8 +32,9 @@ pub(super) fn config(root: &Section<'_, '_>, base_dir: &Path) -> Config {
         bundles: bundles(&root.section("bundles"), base_dir),
         increments: increments(&root.section("increments")),
         signing: signing(&root.section("signing"), base_dir),
-        limits: limits(&root.section("limits")),
+        limits: Limits::default(),
     };
+    (config.limits, config.listen.connections) = limits(&root.section("limits"));
     root.finish();
     config
 }
@@ -70,7 +74,7 @@ fn listen(section: &Section<'_, '_>, base_dir: &Path) -> Listen {
     }
     section.finish();
     let tls = certificate.zip(key).map(|(certificate, key)| Tls { certificate, key });
-    Listen { address: listening, metrics_address, tls, client_ca }
+    Listen { address: listening, metrics_address, tls, client_ca, ..default }
 }
 
 fn serve(section: &Section<'_, '_>) -> Serve {
@@ -145,7 +149,8 @@ fn signing(section: &Section<'_, '_>, base_dir: &Path) -> Signing {
     Signing { passphrase_file: passphrase_file.map(PathBuf::from), base_dir: base_dir.to_owned() }
 }
 
-fn limits(section: &Section<'_, '_>) -> Limits {
+/// Those of input, and how many connections there may be.
+fn limits(section: &Section<'_, '_>) -> (Limits, usize) {
     let default = Limits::default();
     let limits = Limits {
         index_bytes: section.get("index_bytes", size).unwrap_or(default.index_bytes),
@@ -158,6 +163,15 @@ fn limits(section: &Section<'_, '_>) -> Limits {
         archive_members: section.get("archive_members", count).unwrap_or(default.archive_members),
         run_bytes: section.get("run_bytes", size).unwrap_or(default.run_bytes),
     };
+    let connections = section.get("connections", |entry| {
+        let connections = count(entry)?;
+        if connections < FEWEST_CONNECTIONS {
+            entry.wrong(format!(
+                "is less than {FEWEST_CONNECTIONS}: a browser alone opens six, and a proxy keeps dozens"
+            ));
+        }
+        Some(connections)
+    });
     section.finish();
-    limits
+    (limits, connections.unwrap_or(Listen::default().connections))
 }

@@ -225,6 +225,7 @@ fn each_wrong_value_is_one_mistake_that_says_what_to_write() {
         ("[bundles]\nwatched_folder = \"\"", "bundles.watched_folder", "is empty"),
         ("[limits]\nrun_bytes = \"2 gigs\"", "limits.run_bytes", "512MiB"),
         ("[limits]\narchive_bytes = 0", "limits.archive_bytes", "at least 1"),
+        ("[limits]\nconnections = 3", "limits.connections", "less than 64"),
         ("[upstream]\noffline_zip_url = \"http://h/x.zip\"", "upstream.offline_zip_url", "posture-offline.zip"),
         (
             "[upstream]\nurl = \"https://h/x\"\noffline_zip_url = \"https://h/x\"",

@@ -1,28 +1,20 @@
 //! Certificates that headends show instead of tokens (`[listen] client_ca`).
 
-use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
 
-use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::HttpRequest;
-use actix_web::dev::Extensions;
 use bundles::Reason;
 use certs::{Anchors, ClientVerifier};
 use jiff::Timestamp;
-use rustls_pki_types::CertificateDer;
-use tokio::net::TcpStream;
 
 use super::errors::Problem;
 use super::server::ServerError;
+use super::transport;
 
 /// Who vouches for headends' certificates, for the handlers; nobody where the configuration names none.
 #[derive(Debug, Clone, Default)]
 pub struct Clients(pub Option<Arc<ClientVerifier>>);
-
-/// What was shown in a connection's handshake, the leaf first.
-#[derive(Debug)]
-struct Shown(Vec<CertificateDer<'static>>);
 
 impl Clients {
     /// Reads the authorities of a PEM file.
@@ -42,20 +34,12 @@ impl Clients {
     #[must_use]
     pub fn check(request: &HttpRequest, id: &str, now: Timestamp) -> Option<Result<(), Problem>> {
         let verifier = request.app_data::<Self>()?.0.as_ref()?;
-        let Shown(shown) = request.conn_data::<Shown>()?;
+        let shown = transport::shown(request)?;
         let refused = |detail: String| Problem::new(Reason::Unauthorized, detail);
-        Some(match verifier.names(shown, now) {
+        Some(match verifier.names(&shown, now) {
             Ok(names) if names.iter().any(|name| name == id) => Ok(()),
             Ok(_) => Err(refused(format!("the client certificate does not name {id:?} among its alternative names"))),
             Err(error) => Err(refused(error.to_string())),
         })
-    }
-}
-
-/// For `HttpServer::on_connect`: keeps what was shown with the connection.
-pub fn keep_shown(connection: &dyn Any, data: &mut Extensions) {
-    let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>() else { return };
-    if let Some(shown) = stream.get_ref().1.peer_certificates() {
-        data.insert(Shown(shown.iter().map(|certificate| certificate.clone().into_owned()).collect()));
     }
 }

@@ -21,7 +21,8 @@ use bytes::Bytes;
 use futures_util::stream::empty;
 
 use self::coding::Accepted;
-use self::conditions::{Outcome, http_date};
+use self::conditions::Outcome;
+pub(super) use self::conditions::http_date;
 use self::range::{Part, Wanted};
 use super::errors::Problem;
 use crate::increments::{self, Prepared, Variant};

@@ -1,5 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457) with the reason; no path and nothing of the inside leaks.
 
+use actix_web::error::{JsonPayloadError, PayloadError};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use bundles::report::Failure;
@@ -64,6 +65,26 @@ impl Problem {
     pub fn none_called(kind: &str, name: &str) -> Self {
         let detail = format!("there is no {kind} {name:?}; `feed-server {kind} list` shows those that there are");
         Self::new(Reason::NotFound, detail)
+    }
+
+    /// For an error of which nothing but the status is to be told.
+    #[must_use]
+    pub fn of_status(status: StatusCode) -> Self {
+        let reason = match status {
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::URI_TOO_LONG => Reason::TooLarge,
+            StatusCode::REQUEST_TIMEOUT => Reason::Timeout,
+            StatusCode::NOT_FOUND => Reason::NotFound,
+            status if status.is_server_error() => Reason::Internal,
+            _ => Reason::BadRequest,
+        };
+        Self::with_status(status, reason, reason.sentence())
+    }
+
+    /// The request's body was given up.
+    #[must_use]
+    pub fn too_slow() -> Self {
+        let detail = "the request's body came too slowly; what is on the way here lets hardly anything through";
+        Self::with_status(StatusCode::REQUEST_TIMEOUT, Reason::Timeout, detail)
     }
 
     /// The request cannot be understood.
@@ -185,6 +206,28 @@ pub fn refused(error: &impl ResponseError) -> actix_web::Error {
     let reason =
         if error.status_code() == StatusCode::PAYLOAD_TOO_LARGE { Reason::TooLarge } else { Reason::BadRequest };
     Problem::new(reason, format!("the request cannot be read: {error}")).into()
+}
+
+/// The same of bodies in JSON.
+pub fn json_refused(error: &JsonPayloadError) -> actix_web::Error {
+    match error {
+        JsonPayloadError::Payload(error) if came_too_slowly(error) => Problem::too_slow().into(),
+        error => refused(error),
+    }
+}
+
+/// Whether it is an error that is none of ours.
+#[must_use]
+pub fn is_foreign<B>(answer: &HttpResponse<B>) -> bool {
+    let status = answer.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    is_error && answer.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind != PROBLEM_JSON)
+}
+
+/// Whether a body was given up since it came too slowly.
+#[must_use]
+pub fn came_too_slowly(error: &PayloadError) -> bool {
+    matches!(error, PayloadError::Io(error) if error.kind() == std::io::ErrorKind::TimedOut)
 }
 
 #[cfg(test)]

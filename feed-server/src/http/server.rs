@@ -4,14 +4,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{RequestHead, ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{App as Application, Error, HttpServer, web};
+use actix_web::{App as Application, Error, HttpServer, ResponseError as _, web};
 use bundles::{Reason, Reasoned};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
@@ -19,23 +18,15 @@ use url::Url;
 
 use super::auth::{Door, Peer};
 use super::clients::Clients;
-use super::{api, clients, content, errors, measure, tls};
+use super::errors::Problem;
+use super::transport::{Connections, SHUTDOWN_SECONDS, Terms};
+use super::{MAX_HEAD_BYTES, MAX_TARGET_BYTES, api, connections, content, errors, measure, tls, transport};
 use crate::app::App;
 use crate::app::certificate::{CertificateError, ServerCertificate};
 use crate::config;
 
-/// A client that does not send its request's head within this is holding a connection for nothing (slow loris).
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Proxies keep connections for a minute; being the first to close makes them fail requests.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// A TLS handshake takes two round trips; satellites need a second for each.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long answers may take to finish once the server is told to stop. Below the ten seconds after which container
-/// engines kill.
-const SHUTDOWN_SECONDS: u64 = 8;
+/// Who scrapes, and who probes, with those that they forgot to close.
+const MONITORING_CONNECTIONS: usize = 128;
 
 /// Nothing that is sent to routes without a limit of their own is kept.
 const MAX_BODY_BYTES: usize = 64 << 10;
@@ -46,6 +37,10 @@ const SECURITY_HEADERS: [(&str, &str); 4] = [
     ("referrer-policy", "no-referrer"),
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
 ];
+
+/// Where it is answered by TLS, a browser that has been here once asks in no other way for a year, so that nobody in between can
+/// talk it out of that. Names below this one are somebody else's.
+const TRANSPORT_SECURITY: (&str, &str) = ("strict-transport-security", "max-age=31536000");
 
 /// Why the server does not listen.
 #[derive(Debug, thiserror::Error)]
@@ -145,15 +140,23 @@ pub fn bind(listen: &config::Listen, now: Timestamp) -> Result<Bound, ServerErro
 pub struct Servers(Vec<(ServerHandle, JoinHandle<io::Result<()>>)>);
 
 impl Servers {
-    /// Starts to answer on the public listeners.
+    /// Starts to answer on the public listeners, within as many open files as there may be.
     ///
     /// # Errors
     /// A listener does not work.
-    pub fn serve(&mut self, app: &Arc<App>, bound: Bound) -> Result<(), ServerError> {
+    pub fn serve(&mut self, app: &Arc<App>, bound: Bound, open_files: Option<u64>) -> Result<(), ServerError> {
         let with_monitoring = bound.monitoring.is_none();
         let data = web::Data::from(Arc::clone(app));
         let clients = bound.clients.clone();
-        let server = HttpServer::new(move || {
+        let is_tls = bound.certificate.is_some();
+        let limit = connections::at_most(app.config.listen.connections, open_files);
+        let ended = &app.metrics.connections;
+        let open = Arc::new(Connections::new(limit, Terms::new(), ended, "public"));
+        let tls = bound
+            .certificate
+            .map(|certificate| tls::config(certificate, &bound.clients).map_err(ServerError::Tls))
+            .transpose()?;
+        let server = transport::serve(bound.public, None, tls, &open, move || {
             let data = data.clone();
             let application = Application::new()
                 .app_data(web::Data::from(Arc::clone(&data.published)))
@@ -162,45 +165,30 @@ impl Servers {
                 .app_data(Door::Network)
                 .app_data(clients.clone())
                 .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
-                .wrap(from_fn(security_headers))
+                .wrap(from_fn(move |request, next| guard(request, next, is_tls)))
                 .wrap(from_fn(measure::measure))
                 .configure(api::configure)
                 .configure(content::configure);
             let application =
                 if with_monitoring { application.configure(api::monitoring::configure) } else { application };
             application.default_service(web::to(errors::no_such_route))
-        })
-        .on_connect(clients::keep_shown)
-        .tcp_nodelay(true)
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
-        .shutdown_timeout(SHUTDOWN_SECONDS)
-        .disable_signals();
-        let server = match bound.certificate {
-            Some(certificate) => server
-                .listen_rustls_0_23(bound.public, tls::config(certificate, &bound.clients).map_err(ServerError::Tls)?),
-            None => server.listen(bound.public),
-        };
-        self.start(server.map_err(ServerError::Start)?.run());
+        });
+        self.start(server.map_err(ServerError::Start)?);
 
         if let Some(listener) = bound.monitoring {
             let data = web::Data::from(Arc::clone(app));
-            let server = HttpServer::new(move || {
+            let limit = connections::at_most(MONITORING_CONNECTIONS, open_files);
+            let open = Arc::new(Connections::new(limit, Terms::new(), ended, "monitoring"));
+            let server = transport::serve(listener, Some(1), None, &open, move || {
                 Application::new()
                     .app_data(data.clone())
-                    .wrap(from_fn(security_headers))
+                    .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
+                    .wrap(from_fn(|request, next| guard(request, next, false)))
                     .wrap(from_fn(measure::measure))
                     .configure(api::monitoring::configure)
                     .default_service(web::to(errors::no_such_route))
-            })
-            .workers(1)
-            .tcp_nodelay(true)
-            .client_request_timeout(HEAD_TIMEOUT)
-            .shutdown_timeout(SHUTDOWN_SECONDS)
-            .disable_signals()
-            .listen(listener);
-            self.start(server.map_err(ServerError::Start)?.run());
+            });
+            self.start(server.map_err(ServerError::Start)?);
         }
         Ok(())
     }
@@ -255,26 +243,63 @@ impl Servers {
     }
 }
 
+/// Heads that are larger than any of ours are refused before anything looks at them, and answers say what a browser must not do.
+///
 /// What is served is data, and never to be run or framed by a browser. What headends fetch is of no type that a browser runs,
 /// and every byte of its answers is fetched some thousand times a day; there none of these headers is needed. Zips and their
 /// sheets are for people, and need the first one.
-async fn security_headers(
+async fn guard(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let wanted = match request.path() {
-        path if path.starts_with("/repo/") => &SECURITY_HEADERS[..0],
-        path if path.starts_with("/offline/") => &SECURITY_HEADERS[..1],
-        _ => &SECURITY_HEADERS[..],
+    next: Next<impl MessageBody + 'static>,
+    is_tls: bool,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let (wanted, is_content) = match request.path() {
+        path if path.starts_with("/repo/") => (&SECURITY_HEADERS[..0], true),
+        path if path.starts_with("/offline/") => (&SECURITY_HEADERS[..1], true),
+        _ => (&SECURITY_HEADERS[..], false),
     };
-    let mut response = next.call(request).await?;
+    let mut response = match too_large(request.head()) {
+        Some(problem) => {
+            let mut response = problem.error_response();
+            // Who sends such heads sends more of them.
+            response.head_mut().set_connection_type(ConnectionType::Close);
+            request.into_response(response)
+        }
+        None => next.call(request).await?.map_into_boxed_body(),
+    };
+    // Some parts of actix-web have errors of their own, such as for a body that is read whole.
+    if errors::is_foreign(response.response()) {
+        let problem = Problem::of_status(response.status());
+        response = response.map_body(|head, _| {
+            let answer = problem.error_response();
+            head.headers = answer.headers().clone();
+            answer.into_body()
+        });
+    }
     // Nor does anybody run or frame what is not there: a report is answered with nothing.
-    let wanted = if response.status() == StatusCode::NO_CONTENT { &[] } else { wanted };
-    for (name, value) in wanted {
+    if response.status() == StatusCode::NO_CONTENT {
+        return Ok(response);
+    }
+    let transport = (is_tls && !is_content).then_some(&TRANSPORT_SECURITY);
+    for (name, value) in wanted.iter().chain(transport) {
         let name = HeaderName::from_static(name);
         if !response.headers().contains_key(&name) {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
     }
     Ok(response)
+}
+
+/// What is too large of a head, if anything is. HTTP/1 has taken 128 KiB and 96 headers at most before, and HTTP/2 no more than this.
+fn too_large(head: &RequestHead) -> Option<Problem> {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > MAX_TARGET_BYTES {
+        let detail = format!("the address has more than {MAX_TARGET_BYTES} bytes");
+        return Some(Problem::with_status(StatusCode::URI_TOO_LONG, Reason::TooLarge, detail));
+    }
+    let headers: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    (headers > MAX_HEAD_BYTES).then(|| {
+        let detail = format!("the headers have more than {MAX_HEAD_BYTES} bytes");
+        Problem::with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Reason::TooLarge, detail)
+    })
 }

@@ -129,7 +129,7 @@ async fn receive(
             match receiver.blocking_recv() {
                 Some(Piece::Bytes(bytes)) => intake.take(&bytes)?,
                 Some(Piece::End) => return intake.end(announced),
-                None => return Err(intake.cut_short(announced)),
+                Some(Piece::TooSlow) | None => return Err(intake.cut_short(announced)),
             }
         }
     };
@@ -155,8 +155,10 @@ async fn pump(
         };
         // Where the writer has gone, it says itself why.
         let Some(piece) = piece else { return Ok(()) };
-        if let Piece::Bytes(bytes) = &piece {
-            progress.add(bytes.len() as u64);
+        match &piece {
+            Piece::Bytes(bytes) => progress.add(bytes.len() as u64),
+            Piece::TooSlow => return Err(IntakeError::TooSlow { received: progress.received() }),
+            Piece::End => {}
         }
         let is_end = matches!(piece, Piece::End);
         if writer.send(piece).await.is_err() || is_end {

@@ -1,6 +1,6 @@
 //! Metrics as structs: a field is a family, its doc comment the HELP text, its name the metric's after the prefix.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::PREFIX;
 
@@ -14,6 +14,14 @@ pub trait Family: Sized {
 }
 
 impl Family for IntCounterVec {
+    fn register(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self> {
+        let family = Self::new(Opts::new(format!("{PREFIX}{name}"), help), labels)?;
+        registry.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+}
+
+impl Family for IntGaugeVec {
     fn register(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self> {
         let family = Self::new(Opts::new(format!("{PREFIX}{name}"), help), labels)?;
         registry.register(Box::new(family.clone()))?;

@@ -5,7 +5,7 @@ pub mod facts;
 pub mod macros;
 
 use bundles::Reason;
-use prometheus::{IntCounterVec, Registry, TextEncoder};
+use prometheus::{IntCounterVec, IntGaugeVec, Registry, TextEncoder};
 
 pub use facts::Facts;
 use macros::{RequestSeconds, RunSeconds, metrics};
@@ -50,6 +50,16 @@ metrics! {
     }
 }
 
+metrics! {
+    /// Connections.
+    pub struct ConnectionMetrics {
+        /// Connections that are open, by listener: public or monitoring.
+        pub connections: IntGaugeVec ["listener"],
+        /// Connections, and requests on them, that the server ended by itself, by listener and why.
+        pub connections_ended_total: IntCounterVec ["listener", "why"],
+    }
+}
+
 /// Every result that an update run can have.
 pub fn results() -> impl Iterator<Item = &'static str> {
     ["ok", "unchanged"].into_iter().chain(Reason::ALL.iter().map(|reason| reason.as_str()))
@@ -77,6 +87,8 @@ pub struct Metrics {
     pub imports: ImportMetrics,
     /// Requests.
     pub http: HttpMetrics,
+    /// Connections.
+    pub connections: ConnectionMetrics,
 }
 
 impl Metrics {
@@ -89,6 +101,7 @@ impl Metrics {
         let sync = SyncMetrics::register(&registry)?;
         let imports = ImportMetrics::register(&registry)?;
         let http = HttpMetrics::register(&registry)?;
+        let connections = ConnectionMetrics::register(&registry)?;
         for result in results() {
             sync.sync_total.get_metric_with_label_values(&[result])?;
         }
@@ -103,7 +116,7 @@ impl Metrics {
         for encoding in ENCODINGS {
             http.sent_bytes_total.get_metric_with_label_values(&[encoding])?;
         }
-        Ok(Self { registry, sync, imports, http })
+        Ok(Self { registry, sync, imports, http, connections })
     }
 
     /// The text format.

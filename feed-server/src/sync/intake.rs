@@ -167,6 +167,14 @@ pub enum IntakeError {
         /// How long nothing did.
         seconds: u64,
     },
+    /// It came, and too slowly to be waited for.
+    #[error(
+        "the zip came too slowly, and was given up after {received} bytes; send it again over a way that holds, or carry it"
+    )]
+    TooSlow {
+        /// What came.
+        received: u64,
+    },
     /// Something else.
     #[error(
         "the file is no zip: {found}; a posture-bundle-<number>.zip is imported as it is, not opened and not repacked"
@@ -193,7 +201,7 @@ impl Reasoned for IntakeError {
         match self {
             Self::TooLarge { .. } => Reason::TooLarge,
             Self::CutShort { .. } => Reason::Truncated,
-            Self::Stalled { .. } => Reason::Timeout,
+            Self::Stalled { .. } | Self::TooSlow { .. } => Reason::Timeout,
             Self::NotAZip { .. } => Reason::BadArchive,
             Self::NoRoom { .. } | Self::Staging(_) => Reason::Storage,
         }

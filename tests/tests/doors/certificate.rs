@@ -16,7 +16,7 @@ const WARNING: &str = "posture_feed_warning";
 
 /// Of a lab, valid from yesterday on.
 #[allow(clippy::disallowed_methods, reason = "the programs judge it by the clock")]
-fn chain(ends_in_hours: i64) -> Result<Chain> {
+pub(crate) fn chain(ends_in_hours: i64) -> Result<Chain> {
     let now = Timestamp::now();
     let day = SignedDuration::from_hours(24);
     let until = now.checked_add(SignedDuration::from_hours(ends_in_hours))?;
@@ -27,7 +27,7 @@ fn sha256(chain: &Chain) -> Result<String> {
     Ok(CertificateFacts::from_der(&chain.leaf.der)?.sha256)
 }
 
-fn write(directory: &Path, chain: &Chain) -> Result<()> {
+pub(crate) fn write(directory: &Path, chain: &Chain) -> Result<()> {
     std::fs::create_dir_all(directory)?;
     std::fs::write(directory.join("tls.crt"), chain.presented_pem())?;
     Ok(std::fs::write(directory.join("tls.key"), chain.leaf_key_pem())?)

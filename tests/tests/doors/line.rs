@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use certs::{Anchors, CertificateFacts, PinnedVerifier};
@@ -97,6 +98,23 @@ impl Line {
         let body = self.read[ends..ends + length].to_vec();
         self.read.drain(..ends + length);
         Ok(Answer { status, head, body })
+    }
+
+    /// Whether an answer has begun, or the end has come; does not wait.
+    pub(crate) async fn has_answer(&mut self) -> bool {
+        let mut byte = [0; 1];
+        let read = tokio::time::timeout(Duration::ZERO, self.stream.read(&mut byte)).await;
+        if let Ok(Ok(1..)) = read {
+            self.read.extend(byte);
+        }
+        read.is_ok()
+    }
+
+    /// Waits for the end of the connection; false where it goes on beyond the deadline.
+    pub(crate) async fn ended(&mut self) -> Result<bool> {
+        let mut rest = [0; 4096];
+        let reading = async { while matches!(self.stream.read(&mut rest).await, Ok(1..)) {} };
+        Ok(tokio::time::timeout(DEADLINE, reading).await.is_ok())
     }
 
     async fn more(&mut self) -> Result<usize> {

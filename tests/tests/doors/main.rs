@@ -2,4 +2,9 @@
 //! silent on purpose. `SECURITY.md` says what the doors hold.
 
 mod certificate;
+mod floods;
+mod headers;
+mod limits;
 mod line;
+mod slow;
+mod testssl;

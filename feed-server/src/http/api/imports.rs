@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::app::imports::{Brought, Piece};
 use crate::app::runs::Wishes;
 use crate::http::auth::{Allowed, Operate, Read};
-use crate::http::errors::{Answer, Problem, status_of};
+use crate::http::errors::{Answer, Problem, came_too_slowly, status_of};
 use crate::store::Who;
 use crate::store::audit::{Act, AuditResult};
 use crate::store::imports::{BroughtBy, ImportKind, KEPT_IMPORTS};
@@ -114,12 +114,13 @@ async fn hand_over(mut body: web::Payload, pieces: mpsc::Sender<Piece>) {
         let piece = match next {
             None => Piece::End,
             Some(Ok(bytes)) => Piece::Bytes(bytes),
+            Some(Err(error)) if came_too_slowly(&error) => Piece::TooSlow,
             Some(Err(error)) => {
                 tracing::info!(%error, "an upload broke off");
                 return;
             }
         };
-        let is_end = matches!(piece, Piece::End);
+        let is_end = matches!(piece, Piece::End | Piece::TooSlow);
         if pieces.send(piece).await.is_err() || is_end {
             return;
         }

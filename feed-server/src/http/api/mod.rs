@@ -114,7 +114,7 @@ fn unreadable(error: &JsonPayloadError) -> actix_web::Error {
             let detail = "the request is not said to be JSON; send `Content-Type: application/json`";
             Problem::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Reason::BadRequest, detail).into()
         }
-        error => errors::refused(error),
+        error => errors::json_refused(error),
     }
 }
 

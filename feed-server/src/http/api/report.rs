@@ -26,6 +26,7 @@ const RETRY_AFTER_SECONDS: &str = "10";
         (status = 204, description = "It is kept"),
         (status = 400, description = "It is no report", body = crate::http::errors::Problem),
         (status = 401, description = "Neither token nor certificate is this headend's", body = crate::http::errors::Problem),
+        (status = 408, description = "It came too slowly", body = crate::http::errors::Problem),
         (status = 500, description = "It cannot be stored", body = crate::http::errors::Problem),
         (status = 503, description = "Too many come in; `Retry-After` says when to send it again", body = crate::http::errors::Problem),
     )

@@ -60,7 +60,7 @@ pub(super) fn range<'a>(headers: &'a HeaderMap, etag: &str, modified: Timestamp)
 }
 
 /// For `Last-Modified`.
-pub(super) fn http_date(timestamp: Timestamp) -> String {
+pub(in crate::http) fn http_date(timestamp: Timestamp) -> String {
     DateTimePrinter::new().timestamp_to_rfc9110_string(&timestamp).unwrap_or_default()
 }
 
