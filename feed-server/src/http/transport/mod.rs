@@ -2,7 +2,7 @@
 //!
 //! actix-web's `HttpServer` has no limit on how slowly a client reads or sends a body, none on the streams and heads of an HTTP/2
 //! connection, and leaves a second head all the time that it wants. So its parts are put together here instead: actix-server's
-//! workers, actix-http's HTTP/1, the `h2` crate, and between them and the socket a [`Line`](line::Line) that keeps time.
+//! workers, actix-http's HTTP/1, the `h2` crate, and between them and the socket a `Line` that keeps time.
 
 mod body;
 mod connection;
