@@ -196,3 +196,45 @@ async fn a_broken_upstream_is_an_alert_with_its_reason_until_the_server_itself_i
     let quiet = async || watch.prometheus.query("ALERTS{alertstate=\"firing\"}").await.is_ok_and(|it| it.is_empty());
     tests::world::wait_until(DEADLINE, "no alert fires any more", quiet).await
 }
+
+/// The names of our metrics in a text, as the server exposes them, without what Prometheus adds to a histogram's.
+fn asked_for(text: &str) -> BTreeSet<String> {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c| !is_of_name(c)).filter(|word| word.starts_with("posture_feed_"));
+    words.map(|word| word.trim_end_matches("_bucket").to_owned()).collect()
+}
+
+fn queries(panels: &Value) -> Vec<String> {
+    let targets = panels.as_array().into_iter().flatten().flat_map(|panel| panel["targets"].as_array()).flatten();
+    targets.filter_map(|target| Some(target["expr"].as_str()?.to_owned())).collect()
+}
+
+#[tokio::test]
+async fn whatever_rules_and_dashboard_ask_for_is_exposed_by_a_real_server() -> Result<()> {
+    let world = World::builder().tls().metrics_listener().build().await?;
+    world.sync().await?.success()?;
+    let mut exposed: BTreeSet<String> = asked_for(&world.metrics_text().await?);
+    // There only while a run goes on.
+    exposed.insert("posture_feed_run_started_timestamp_seconds".to_owned());
+
+    let dashboard: Value = serde_json::from_str(&read("grafana/posture-feed.json")?)?;
+    let queries = queries(&dashboard["panels"]);
+    ensure!(!queries.is_empty(), "the dashboard asks for nothing");
+    let rules = read("prometheus/posture-feed.rules.yml")?;
+    let expressions: String = rules.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    for name in asked_for(&(queries.join(" ") + &expressions)) {
+        ensure!(exposed.contains(&name), "{name} is asked for, and no server has it");
+    }
+
+    // And each query is one.
+    let watch = Watch::over(&world).await?;
+    wait_for(DEADLINE, "Prometheus has the server's metrics", async || {
+        watch.prometheus.query("posture_feed_build_info").await.ok().filter(|it| !it.is_empty())
+    })
+    .await?;
+    for query in queries {
+        let query = query.replace("$instance", ".*").replace("$__rate_interval", "1m").replace("$__interval", "1m");
+        watch.prometheus.query(&query).await.with_context(|| query.clone())?;
+    }
+    Ok(())
+}
