@@ -343,13 +343,19 @@ impl State {
     }
 }
 
-/// What a file says, unless it says itself that it was written otherwise. Earlier clients wrote no seal.
+/// What a file says, unless it says itself that it was written otherwise. Earlier clients wrote no seal; a seal under another
+/// name is one whose name was damaged, since nothing else at the top of a state is a digest.
 fn unsealed(bytes: &[u8]) -> Option<Value> {
     let mut value: Value = serde_json::from_slice(bytes).ok()?;
-    match value.as_object_mut()?.remove(SEAL) {
+    let said = value.as_object_mut()?;
+    match said.remove(SEAL) {
         Some(seal) => (seal == Digest::of(value.to_string().as_bytes()).to_string().as_str()).then_some(value),
-        None => Some(value),
+        None => (!said.values().any(is_seal)).then_some(value),
     }
+}
+
+fn is_seal(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.parse::<Digest>().is_ok())
 }
 
 /// Why there is no state.
