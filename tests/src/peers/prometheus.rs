@@ -21,13 +21,7 @@ impl Prometheus {
     /// # Errors
     /// It is missing, or refuses the configuration.
     pub async fn start(config: &Path) -> Result<Self> {
-        let (port, directory) = Daemon::place()?;
-        let arguments = [
-            format!("--config.file={}", config.display()),
-            format!("--storage.tsdb.path={}", directory.path().join("data").display()),
-            format!("--web.listen-address={}", port.address()),
-        ];
-        Ok(Self(Daemon::start((port, directory), "prometheus", arguments).await?))
+        Ok(Self(start("prometheus", config, "--storage.tsdb.path", &[]).await?))
     }
 
     /// Asks its API: what stands under `data`.
@@ -61,15 +55,9 @@ impl Alertmanager {
     /// # Errors
     /// It is missing, or refuses the configuration.
     pub async fn start(config: &Path) -> Result<Self> {
-        let (port, directory) = Daemon::place()?;
-        let arguments = [
-            format!("--config.file={}", config.display()),
-            format!("--storage.path={}", directory.path().join("data").display()),
-            format!("--web.listen-address={}", port.address()),
-            // It would look for others on the network.
-            "--cluster.listen-address=".to_owned(),
-        ];
-        Ok(Self(Daemon::start((port, directory), "prometheus-alertmanager", arguments).await?))
+        // It would look for others on the network.
+        let alone = ["--cluster.listen-address="];
+        Ok(Self(start("prometheus-alertmanager", config, "--storage.path", &alone).await?))
     }
 
     /// `host:port`, for Prometheus's configuration.
@@ -86,6 +74,18 @@ impl Alertmanager {
         let alerts = get(Url::parse(&format!("http://{}/api/v2/alerts", self.0.address()))?).await?;
         alerts.as_array().cloned().with_context(|| format!("no list: {alerts}"))
     }
+}
+
+/// Both take the same, but for what they call where they keep their data.
+async fn start(name: &str, config: &Path, storage: &str, more: &[&str]) -> Result<Daemon> {
+    let (port, directory) = Daemon::place()?;
+    let common = [
+        format!("--config.file={}", config.display()),
+        format!("{storage}={}", directory.path().join("data").display()),
+        format!("--web.listen-address={}", port.address()),
+    ];
+    let arguments = common.into_iter().chain(more.iter().map(|&argument| argument.to_owned()));
+    Daemon::start((port, directory), name, arguments).await
 }
 
 async fn get(url: Url) -> Result<Value> {
