@@ -1,5 +1,7 @@
 //! What the client knows about itself, durable: floors, holds, what it is in the middle of, how attempts went.
 
+mod seal;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -22,9 +24,6 @@ const FORMAT: u32 = 1;
 
 /// New roots show in a full refresh alone, and so does a server that answers 304 to everything.
 const FULL_REFRESH_WITHIN: SignedDuration = SignedDuration::from_hours(24);
-
-/// The SHA-256 of everything else in the file: a bit that flips in a number leaves JSON, and another floor.
-const SEAL: &str = "sha256";
 
 /// The content of `state.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -282,7 +281,7 @@ impl State {
     pub fn read(paths: &Paths) -> Result<Found, StateError> {
         let path = paths.state();
         let Some(bytes) = durable::read_if_there(&path)? else { return Ok(Found::Lost(Loss::Missing)) };
-        let Some(value) = unsealed(&bytes) else { return Ok(Found::Lost(Loss::Damaged)) };
+        let Some(value) = seal::opened(&bytes) else { return Ok(Found::Lost(Loss::Damaged)) };
         let found = value.get("format").and_then(Value::as_u64).and_then(|format| u32::try_from(format).ok());
         match (found, serde_json::from_value(value)) {
             (Some(FORMAT), Ok(state)) => Ok(Found::Whole(Box::new(state))),
@@ -298,11 +297,8 @@ impl State {
     pub fn save(&self, paths: &Paths) -> Result<(), StorageError> {
         crash::point("client.state.before_write");
         // Strings, numbers and maps with string keys: serde_json has nothing to refuse here.
-        let mut value = serde_json::to_value(self).unwrap_or_default();
-        let seal = Digest::of(value.to_string().as_bytes()).to_string();
-        value[SEAL] = Value::String(seal);
-        let bytes = serde_json::to_vec_pretty(&value).unwrap_or_default();
-        durable::write(&paths.state(), &bytes, Readers::Anyone)
+        let value = serde_json::to_value(self).unwrap_or_default();
+        durable::write(&paths.state(), &seal::sealed(value), Readers::Anyone)
     }
 
     /// Takes note of the number and the time that a verified manifest has.
@@ -341,21 +337,6 @@ impl State {
     pub fn count(&mut self, result: &str) {
         *self.poll_total.entry(result.to_owned()).or_default() += 1;
     }
-}
-
-/// What a file says, unless it says itself that it was written otherwise. Earlier clients wrote no seal; a seal under another
-/// name is one whose name was damaged, since nothing else at the top of a state is a digest.
-fn unsealed(bytes: &[u8]) -> Option<Value> {
-    let mut value: Value = serde_json::from_slice(bytes).ok()?;
-    let said = value.as_object_mut()?;
-    match said.remove(SEAL) {
-        Some(seal) => (seal == Digest::of(value.to_string().as_bytes()).to_string().as_str()).then_some(value),
-        None => (!said.values().any(is_seal)).then_some(value),
-    }
-}
-
-fn is_seal(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.parse::<Digest>().is_ok())
 }
 
 /// Why there is no state.
