@@ -1,8 +1,7 @@
 //! A file as a response body, read piece by piece on threads that may block.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 
 use actix_web::body::SizedStream;
@@ -59,7 +58,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 fn read(file: &File, part: Part) -> io::Result<Bytes> {
     let piece = if part.length > LARGE { LARGE_PIECE } else { PIECE };
     let wanted = usize::try_from(part.length).unwrap_or(usize::MAX).min(piece);
-    let mut buffer = vec![0; wanted];
-    file.read_exact_at(&mut buffer, part.first)?;
-    Ok(buffer.into())
+    let mut piece = Vec::with_capacity(wanted);
+    // Into memory as it is, which need not be all zeros first.
+    let mut from = file;
+    from.seek(SeekFrom::Start(part.first))?;
+    from.take(wanted as u64).read_to_end(&mut piece)?;
+    if piece.len() < wanted {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(piece.into())
 }
