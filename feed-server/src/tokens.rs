@@ -70,9 +70,14 @@ impl Presented {
     #[must_use]
     pub fn from_authorization(value: &str) -> Option<Self> {
         let (scheme, token) = value.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("bearer") { Self::from_text(token) } else { None }
+    }
+
+    /// As somebody typed or pasted it; `None` where it cannot be one.
+    #[must_use]
+    pub fn from_text(token: &str) -> Option<Self> {
         let token = token.trim();
-        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= MAX_LENGTH)
-            .then(|| Self(Digest::of(token.as_bytes())))
+        (!token.is_empty() && token.len() <= MAX_LENGTH).then(|| Self(Digest::of(token.as_bytes())))
     }
 
     /// Whether it is the token that `kept` is the digest of; takes the same time whether or not.

@@ -2,6 +2,7 @@
 //! scanner](clamscan), a [browser](chromium), promtool, curl), and those that stand between us and upstream or in its place ([`squid`],
 //! [`tinyproxy`], [`nginx`], [`s_server`]). One that is missing is a failure, never a skip: `tests/run` installs them all.
 
+pub mod axe;
 pub mod chromium;
 pub mod clamscan;
 mod daemon;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use url::Url;
 
+pub use axe::axe;
 pub use chromium::Chromium;
 pub use clamscan::Clamscan;
 pub use daemon::Access;

@@ -10,6 +10,7 @@ pub mod manners;
 pub mod refusals;
 pub mod role;
 pub mod runs;
+pub mod sessions;
 pub mod tokens;
 pub mod trust;
 pub mod warnings;
@@ -36,6 +37,7 @@ use crate::upstream::Environment;
 use failures::Failures;
 use refusals::Refusals;
 use runs::{Request, Runs, Wishes};
+use sessions::Sessions;
 
 /// When the server first started on this data directory.
 const FIRST_START: &str = "first_start";
@@ -78,6 +80,8 @@ pub struct App {
     pub refusals: Refusals,
     /// Those that failed, by where they came from.
     pub failures: Failures,
+    /// Who is logged in to the console.
+    pub sessions: Sessions,
     clock: fn() -> Timestamp,
     changes: Mutex<()>,
 }
@@ -120,6 +124,7 @@ impl App {
             uses: Uses::default(),
             refusals: Refusals::default(),
             failures: Failures::default(),
+            sessions: Sessions::default(),
             clock,
             changes: Mutex::new(()),
         };

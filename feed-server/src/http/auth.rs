@@ -120,14 +120,23 @@ pub enum Refusal {
     WrongCertificate,
     /// It does not allow this.
     SmallScope,
+    /// A form of the console's came from another site, or without its proof.
+    ForeignForm,
     /// Too much that was wrong came from there lately.
     TooMany,
 }
 
 impl Refusal {
     /// Every one.
-    pub const ALL: [Self; 6] =
-        [Self::NoToken, Self::WrongToken, Self::ExpiredToken, Self::WrongCertificate, Self::SmallScope, Self::TooMany];
+    pub const ALL: [Self; 7] = [
+        Self::NoToken,
+        Self::WrongToken,
+        Self::ExpiredToken,
+        Self::WrongCertificate,
+        Self::SmallScope,
+        Self::ForeignForm,
+        Self::TooMany,
+    ];
 
     /// The metric label.
     #[must_use]
@@ -138,6 +147,7 @@ impl Refusal {
             Self::ExpiredToken => "expired_token",
             Self::WrongCertificate => "wrong_certificate",
             Self::SmallScope => "small_scope",
+            Self::ForeignForm => "foreign_form",
             Self::TooMany => "too_many",
         }
     }
@@ -151,7 +161,11 @@ impl Refused {
                 too_many(request).map_or((refusal, problem), |too_many| (Refusal::TooMany, too_many))
             }
             // There is nothing to guess about a certificate: its key was shown to be there.
-            Refusal::NoToken | Refusal::WrongCertificate | Refusal::SmallScope | Refusal::TooMany => (refusal, problem),
+            Refusal::NoToken
+            | Refusal::WrongCertificate
+            | Refusal::SmallScope
+            | Refusal::ForeignForm
+            | Refusal::TooMany => (refusal, problem),
         };
         if let Some(app) = request.app_data::<web::Data<App>>() {
             app.metrics.http.unauthorized_total.with_label_values(&[refusal.as_str()]).inc();
@@ -182,12 +196,22 @@ impl<R: Requires> FromRequest for Allowed<R> {
             if scope >= R::SCOPE {
                 Ok(Self { who, from: peer(request), scope: PhantomData })
             } else {
-                let detail = "the token's scope is too small for this; ask an administrator for a larger one";
-                let problem = Problem::with_status(StatusCode::FORBIDDEN, Reason::Unauthorized, detail);
-                Err(Refused::note(request, who, Refusal::SmallScope, problem))
+                Err(small_scope(request, who))
             }
         }))
     }
+}
+
+/// Somebody's token is good, and not for this.
+pub fn small_scope(request: &HttpRequest, who: Who) -> Problem {
+    let detail = "the token's scope is too small for this; ask an administrator for a larger one";
+    Refused::note(request, who, Refusal::SmallScope, forbidden(detail))
+}
+
+/// Whoever asks is known, and may not.
+#[must_use]
+pub fn forbidden(detail: &str) -> Problem {
+    Problem::with_status(StatusCode::FORBIDDEN, Reason::Unauthorized, detail)
 }
 
 /// Where a request comes from: the address that it was sent from (of a proxy in front, where there is one: what that says of
@@ -204,8 +228,18 @@ fn caller(request: &HttpRequest) -> Result<(Who, Scope), Problem> {
         let name = request.conn_data::<Peer>().map_or_else(|| "unknown".to_owned(), Peer::name);
         return Ok((Who::User { name }, Scope::Admin));
     }
+    let presented =
+        presented(request).map_err(|problem| Refused::note(request, Who::Nobody, Refusal::NoToken, problem))?;
+    let token = holder(request, &presented)?;
+    Ok((Who::Token { name: token.name }, token.scope))
+}
+
+/// The administrator's token that was presented. That it was not good is noted and counted.
+///
+/// # Errors
+/// It is none that is known, or has ended; or too many such came from the same place.
+pub fn holder(request: &HttpRequest, presented: &Presented) -> Result<TokenRecord, Problem> {
     let refused = |who, refusal, problem| Refused::note(request, who, refusal, problem);
-    let presented = presented(request).map_err(|problem| refused(Who::Nobody, Refusal::NoToken, problem))?;
     let app = request.app_data::<web::Data<App>>().ok_or_else(unknown_token)?;
     // On this very thread: a handful of records, which sled holds in memory. Were it waited for, the extractors after this
     // one would read bodies of whoever has no token.
@@ -220,7 +254,7 @@ fn caller(request: &HttpRequest) -> Result<(Who, Scope), Problem> {
         return Err(refused(Who::Token { name: token.name }, Refusal::ExpiredToken, problem));
     }
     app.uses.note(token.token, now);
-    Ok((Who::Token { name: token.name }, token.scope))
+    Ok(token)
 }
 
 /// The bearer token of a request.

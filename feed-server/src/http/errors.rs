@@ -11,6 +11,9 @@ use utoipa::ToSchema;
 /// The media type.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+/// The media type of the console's pages, among them those that say what is wrong.
+pub const HTML: &str = "text/html; charset=utf-8";
+
 /// What an error's body says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
@@ -221,7 +224,8 @@ pub fn json_refused(error: &JsonPayloadError) -> actix_web::Error {
 pub fn is_foreign<B>(answer: &HttpResponse<B>) -> bool {
     let status = answer.status();
     let is_error = status.is_client_error() || status.is_server_error();
-    is_error && answer.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind != PROBLEM_JSON)
+    let is_ours = |kind: &header::HeaderValue| kind == PROBLEM_JSON || kind == HTML;
+    is_error && !answer.headers().get(header::CONTENT_TYPE).is_some_and(is_ours)
 }
 
 /// Whether a body was given up since it came too slowly.

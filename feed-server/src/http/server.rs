@@ -20,7 +20,7 @@ use super::auth::{Door, Peer};
 use super::clients::Clients;
 use super::errors::Problem;
 use super::transport::{Connections, SHUTDOWN_SECONDS, Terms};
-use super::{MAX_HEAD_BYTES, MAX_TARGET_BYTES, api, connections, content, errors, measure, tls, transport};
+use super::{MAX_HEAD_BYTES, MAX_TARGET_BYTES, api, connections, console, content, errors, measure, tls, transport};
 use crate::app::App;
 use crate::app::certificate::{CertificateError, ServerCertificate};
 use crate::config;
@@ -168,7 +168,8 @@ impl Servers {
                 .wrap(from_fn(move |request, next| guard(request, next, is_tls)))
                 .wrap(from_fn(measure::measure))
                 .configure(api::configure)
-                .configure(content::configure);
+                .configure(content::configure)
+                .configure(console::configure);
             let application =
                 if with_monitoring { application.configure(api::monitoring::configure) } else { application };
             application.default_service(web::to(errors::no_such_route))
@@ -245,7 +246,7 @@ impl Servers {
 
 /// Heads that are larger than any of ours are refused before anything looks at them, and answers say what a browser must not do.
 ///
-/// What is served is data, and never to be run or framed by a browser. What headends fetch is of no type that a browser runs,
+/// What is served is data, and never to be run or framed by a browser; the console's pages say for themselves what they may. What headends fetch is of no type that a browser runs,
 /// and every byte of its answers is fetched some thousand times a day; there none of these headers is needed. Zips and their
 /// sheets are for people, and need the first one.
 async fn guard(

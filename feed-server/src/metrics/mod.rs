@@ -71,8 +71,8 @@ pub fn import_results() -> impl Iterator<Item = &'static str> {
 }
 
 /// Why requests are refused.
-pub const REFUSALS: [&str; 6] =
-    ["no_token", "wrong_token", "expired_token", "wrong_certificate", "small_scope", "too_many"];
+pub const REFUSALS: [&str; 7] =
+    ["no_token", "wrong_token", "expired_token", "wrong_certificate", "small_scope", "foreign_form", "too_many"];
 
 /// The content encodings that the server knows.
 pub const ENCODINGS: [&str; 4] = ["identity", "dcz", "zstd", "gzip"];

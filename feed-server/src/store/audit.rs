@@ -40,6 +40,10 @@ pub enum Act {
     HeadendToken,
     /// Remove a headend.
     HeadendRemove,
+    /// Log in to the console.
+    Login,
+    /// Log out of it.
+    Logout,
     /// Update now.
     Sync,
     /// Bring a bundle or the vendor's zip.
@@ -74,6 +78,8 @@ impl Act {
             Self::HeadendAdd => "headend_add",
             Self::HeadendToken => "headend_token",
             Self::HeadendRemove => "headend_remove",
+            Self::Login => "login",
+            Self::Logout => "logout",
             Self::Sync => "sync",
             Self::Import => "import",
             Self::KeysInit => "keys_init",

@@ -1,5 +1,7 @@
 //! Chromium, headless, driven over the W3C WebDriver protocol: the client that is not ours of what the web defines.
 
+mod person;
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -10,6 +12,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use url::Url;
 
+pub use self::person::Look;
 use super::daemon::Daemon;
 
 /// How long a script may take on a busy machine.
@@ -91,7 +94,11 @@ fn capabilities(profile: &Path) -> Value {
         "--disable-background-networking".to_owned(),
         format!("--user-data-dir={}", profile.display()),
     ];
-    json!({ "capabilities": { "alwaysMatch": { "browserName": "chrome", "goog:chromeOptions": { "args": arguments } } } })
+    json!({ "capabilities": { "alwaysMatch": {
+        "browserName": "chrome",
+        "goog:chromeOptions": { "args": arguments },
+        "goog:loggingPrefs": { "browser": "ALL" },
+    } } })
 }
 
 /// The driver speaks plain HTTP; the settings are given so that none are looked for.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use anyhow::{Context, Result, bail, ensure};
-use reqwest::{Client, Response};
+use reqwest::{Client, ClientBuilder, Response};
 use rustix::process::Signal;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -358,12 +358,20 @@ impl World {
     /// # Errors
     /// None that is known of.
     pub fn http(&self) -> Result<Client> {
+        self.http_with(Client::builder())
+    }
+
+    /// The same with what else is wanted of it, such as that it is led nowhere.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn http_with(&self, client: ClientBuilder) -> Result<Client> {
         // Where it speaks plain HTTP, nobody that is trusted is asked.
         let anchor = if self.server_ca().is_some() { SERVER_CA } else { certs::DEFAULT_ANCHOR };
         let anchors = certs::Anchors::load(&[anchor.to_owned()], self.directory())?;
         let verifier = certs::PinnedVerifier::new(anchors)?;
         let tls = certs::client_config(verifier);
-        Ok(Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(DEADLINE).build()?)
+        Ok(client.tls_backend_preconfigured(tls).no_proxy().timeout(DEADLINE).build()?)
     }
 
     fn server_tail(&self) -> String {

@@ -1,17 +1,44 @@
 //! What every answer says to a browser, and does not say to anybody.
 
 use anyhow::{Context, Result, ensure};
-use reqwest::Method;
 use reqwest::header::HeaderMap;
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method};
 use serde_json::Value;
 use tests::world::World;
 
-/// On all that a person's browser may come upon.
+/// On all that a person's browser may come upon, and that is no page.
 const FOR_BROWSERS: [(&str, &str); 4] = [
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("referrer-policy", "no-referrer"),
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+];
+
+/// On the console's pages, which are to be run by a browser: what they may load is this server's own, and nothing that is written
+/// into them.
+const ON_PAGES: [(&str, &str); 4] = [
+    FOR_BROWSERS[0],
+    FOR_BROWSERS[1],
+    ("referrer-policy", "same-origin"),
+    (
+        "content-security-policy",
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+];
+
+/// Pages, what they are made of, and where their forms go.
+const PAGES: [&str; 9] = [
+    "/",
+    "/live/updates",
+    "/updates/now",
+    "/login",
+    "/login?next=%2Freleases",
+    "/login/state",
+    "/logout",
+    "/assets/nothing.css",
+    "/?x=%3Cscript%3E",
 ];
 
 const TRANSPORT: (&str, &str) = ("strict-transport-security", "max-age=31536000");
@@ -39,7 +66,6 @@ async fn every_route_says_what_a_browser_must_not_do_and_nothing_of_the_inside()
         let mut paths: Vec<String> = filled.collect();
         paths.extend(
             [
-                "/",
                 "/nothing",
                 "/api/v1/nothing",
                 "/api/v1/openapi.json",
@@ -58,7 +84,9 @@ async fn every_route_says_what_a_browser_must_not_do_and_nothing_of_the_inside()
             ]
             .map(str::to_owned),
         );
-        let client = world.http()?;
+        paths.extend(PAGES.map(str::to_owned));
+        let client = Client::builder().redirect(Policy::none());
+        let client = world.http_with(client)?;
         for path in &paths {
             for method in [Method::GET, Method::HEAD, Method::POST, Method::DELETE, Method::OPTIONS, Method::TRACE] {
                 for token in [None, Some(token.trim())] {
@@ -70,7 +98,8 @@ async fn every_route_says_what_a_browser_must_not_do_and_nothing_of_the_inside()
                     let headers = answer.headers().clone();
                     let what = format!("{method} {path} ({}, {headers:?})", answer.status());
                     let is_content = path.starts_with("/repo/") || path.starts_with("/offline/");
-                    for wanted in FOR_BROWSERS {
+                    let is_page = PAGES.contains(&path.as_str());
+                    for wanted in if is_page { ON_PAGES } else { FOR_BROWSERS } {
                         ensure!(is_content || says(&headers, wanted), "{wanted:?} of {what}");
                     }
                     ensure!(!path.starts_with("/offline/") || says(&headers, FOR_BROWSERS[0]), "{what}");
@@ -80,7 +109,8 @@ async fn every_route_says_what_a_browser_must_not_do_and_nothing_of_the_inside()
                     }
                     if answer.status().is_client_error() || answer.status().is_server_error() {
                         let is_problem = says(&headers, ("content-type", "application/problem+json"));
-                        ensure!(is_problem, "{what} is no problem+json");
+                        let is_told = is_page && says(&headers, ("content-type", "text/html; charset=utf-8"));
+                        ensure!(is_problem || is_told, "{what} is no problem+json, nor a page");
                         let said = answer.text().await?;
                         let inside = [
                             world.directory().to_string_lossy().into_owned(),

@@ -96,15 +96,18 @@ fn act_of(request: &HttpRequest) -> Act {
     act(method, request.match_pattern().unwrap_or_default().as_str())
 }
 
-fn act(method: &Method, route: &str) -> Act {
-    match (method.as_str(), route.strip_prefix("/api/v1").unwrap_or_default()) {
+/// What a request of a route is after: one of the API's, or of the console's.
+pub(in crate::http) fn act(method: &Method, route: &str) -> Act {
+    match (method.as_str(), route.strip_prefix("/api/v1").unwrap_or(route)) {
         ("POST", "/tokens") => Act::TokenAdd,
         ("DELETE", "/tokens/{name}") => Act::TokenRevoke,
         ("POST", "/headends") => Act::HeadendAdd,
         ("POST", "/headends/{id}/token") => Act::HeadendToken,
         ("DELETE", "/headends/{id}") => Act::HeadendRemove,
         ("PUT", "/headends/{id}/report") => Act::Report,
-        ("POST", "/sync") => Act::Sync,
+        ("POST", "/sync" | "/updates/now") => Act::Sync,
+        ("POST", "/login") => Act::Login,
+        ("POST", "/logout") => Act::Logout,
         ("POST", "/imports") => Act::Import,
         ("POST", "/keys/changes") => Act::KeysChange,
         ("DELETE", "/keys/request") => Act::KeysCancel,

@@ -139,7 +139,11 @@ pub async fn remove(caller: Allowed<Admin>, app: web::Data<App>, id: web::Path<S
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn views(app: &App, only: Option<&str>) -> Result<Vec<HeadendView>, Problem> {
+/// All headends, or the one of that id, by id.
+///
+/// # Errors
+/// The store cannot be read.
+pub(in crate::http) fn views(app: &App, only: Option<&str>) -> Result<Vec<HeadendView>, Problem> {
     let now = app.now();
     let releases = app.release_times()?;
     let headends = app.headends()?.into_iter().filter(|(headend, _)| only.is_none_or(|id| id == headend.id));

@@ -18,19 +18,17 @@ pub mod views;
 use actix_web::error::JsonPayloadError;
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{DefaultHeaders, from_fn};
-use actix_web::{Handler, HttpRequest, Responder, Route, web};
+use actix_web::{Route, web};
 use bundles::Reason;
 
 use super::errors::{self, Problem};
+use super::routes::{self, At, to};
 
 /// What all of them begin with.
 const BASE: &str = "/api/v1";
 
 /// Bodies of the API are some hundreds of bytes; more is not for it.
 const MAX_JSON_BYTES: usize = 64 << 10;
-
-/// A route: where, how, and who answers.
-struct At(&'static str, Method, Route);
 
 /// Every route, those of one path one after the other.
 fn routes() -> Vec<At> {
@@ -72,15 +70,6 @@ fn routes() -> Vec<At> {
     ]
 }
 
-fn to<H, A>(handler: H) -> Route
-where
-    H: Handler<A>,
-    A: actix_web::FromRequest + 'static,
-    H::Output: Responder + 'static,
-{
-    web::route().to(handler)
-}
-
 /// Registers the routes.
 pub fn configure(config: &mut web::ServiceConfig) {
     let mut api = web::scope(BASE)
@@ -89,21 +78,8 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .app_data(web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(|error, _| unreadable(&error)))
         .app_data(web::PathConfig::default().error_handler(|error, _| errors::refused(&error)))
         .app_data(web::QueryConfig::default().error_handler(|error, _| errors::refused(&error)));
-    let mut routes = routes();
-    while let Some(At(path, ..)) = routes.first() {
-        let path = *path;
-        let (here, others): (Vec<_>, Vec<_>) = routes.into_iter().partition(|At(other, ..)| *other == path);
-        routes = others;
-        let allow = here.iter().map(|At(_, method, _)| method.as_str()).collect::<Vec<_>>().join(", ");
-        let mut resource = web::resource(path);
-        for At(_, method, route) in here {
-            resource = resource.route(route.method(method));
-        }
-        let other_method = move |request: HttpRequest| {
-            let allow = allow.clone();
-            async move { errors::no_such_method(&request, &allow) }
-        };
-        api = api.service(resource.default_service(web::to(other_method)));
+    for resource in routes::resources(routes()) {
+        api = api.service(resource);
     }
     config.service(api.default_service(web::to(errors::no_such_route)));
 }

@@ -31,7 +31,8 @@ pub async fn get(_: Allowed<Read>, app: web::Data<App>) -> Answer {
 }
 
 /// Where the catalog cannot be read, what is known without it.
-fn view(app: &App) -> StatusView {
+#[must_use]
+pub fn view(app: &App) -> StatusView {
     let facts = app.store.run_facts();
     let cannot_store =
         facts.as_ref().err().map(|error| format!("nothing new can be stored: {}", error.reason().sentence()));

@@ -9,7 +9,8 @@ use crate::app::runs::Wishes;
 use crate::http::auth::{Allowed, Operate, Read};
 use crate::http::body;
 use crate::http::errors::{Answer, Problem};
-use crate::store::audit::{Act, AuditResult};
+use crate::store::Who;
+use crate::store::audit::{Act, AuditResult, Doing};
 
 /// The store remembers a thousand runs; a page of a hundred is what people look at.
 const DEFAULT_RUNS: usize = 100;
@@ -33,10 +34,20 @@ pub async fn start(caller: Allowed<Operate>, app: web::Data<App>, body: web::Pay
     };
     let SyncRequest { accept_version_rollback, ignore_cooldown } = wanted;
     let wishes = Wishes { accept_version_rollback, ignore_cooldown };
+    let run = ask(app, caller.who, caller.from, wishes).await?;
+    Ok(HttpResponse::Accepted().json(SyncAccepted { run }))
+}
+
+/// Asks for a run on somebody's behalf, and puts that into the trail; its number.
+///
+/// # Errors
+/// One is going on; nothing is fetched here; or the store cannot be read.
+pub async fn ask(app: web::Data<App>, who: Who, from: Option<String>, wishes: Wishes) -> Result<u64, Problem> {
+    let Wishes { accept_version_rollback, ignore_cooldown } = wishes;
     let flags = [("accept_version_rollback", accept_version_rollback), ("ignore_cooldown", ignore_cooldown)];
     let flags: Vec<_> = flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).collect();
-    let mut doing = caller.doing(Act::Sync);
-    doing.detail = (!flags.is_empty()).then(|| flags.join(", "));
+    let detail = (!flags.is_empty()).then(|| flags.join(", "));
+    let mut doing = Doing { who: who.clone(), from, act: Act::Sync, object: None, detail };
     let request = web::block(move || {
         let asked = app.update_now(wishes);
         doing.object = asked.as_ref().ok().map(|request| request.run.to_string());
@@ -45,14 +56,8 @@ pub async fn start(caller: Allowed<Operate>, app: web::Data<App>, body: web::Pay
         asked
     })
     .await??;
-    tracing::info!(
-        run = request.run,
-        accept_version_rollback,
-        ignore_cooldown,
-        by = %caller.who,
-        "an update run was asked for"
-    );
-    Ok(HttpResponse::Accepted().json(SyncAccepted { run: request.run }))
+    tracing::info!(run = request.run, accept_version_rollback, ignore_cooldown, by = %who, "an update run was asked for");
+    Ok(request.run)
 }
 
 /// The run that is going on, and the last one.
