@@ -16,6 +16,7 @@ pub mod limits;
 mod member_name;
 pub mod name;
 pub mod offline_zip;
+pub mod probe;
 pub mod reason;
 pub mod release;
 pub mod report;

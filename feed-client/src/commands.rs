@@ -75,7 +75,7 @@ pub enum Command {
     /// Show what a bundle holds, what runs here, every check, and whether it could be imported; changes nothing
     Inspect(inspect::Inspect),
     /// Show Update Information, what runs, what is held, and when the next poll is due
-    Status,
+    Status(status::Status),
     /// Go back to an older release that is here, and hold until a newer one or an explicit update
     Rollback(rollback::Rollback),
     /// Try every step towards the server, and say what is seen at each and what to check; changes nothing
@@ -84,7 +84,7 @@ pub enum Command {
     Run,
     /// Read the configuration and the files it names, and tell every mistake
     CheckConfig,
-    /// Write man pages and shell completions, for packages
+    /// Write man pages and shell completions, for packages, and what the reference is made of
     #[command(hide = true)]
     Generate(generate::Generate),
     /// The points at which tests kill the client
@@ -93,13 +93,13 @@ pub enum Command {
     CrashPoints,
 }
 
-/// Sets up logging and does what was asked.
+/// Sets up logging and does what was asked. Gives the exit code: 0, but for a probe.
 ///
 /// # Errors
 /// What the command ends with; [`report_failure`] says it to people.
-pub async fn dispatch(cli: Cli) -> Result<(), Failure> {
+pub async fn dispatch(cli: Cli) -> Result<u8, Failure> {
     // What these have to say goes to standard output; the log would only repeat it.
-    let quiet = matches!(cli.command, Command::Status | Command::Doctor | Command::Inspect(_) | Command::CheckConfig);
+    let quiet = matches!(cli.command, Command::Status(_) | Command::Doctor | Command::Inspect(_) | Command::CheckConfig);
     logging::start(cli.global.log_format, cli.global.verbose, quiet);
     let edge = Edge::system();
     let global = &cli.global;
@@ -108,7 +108,8 @@ pub async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Update => update::update(global, edge).await,
         Command::Import(arguments) => import::import(global, arguments, edge).await,
         Command::Inspect(arguments) => inspect::inspect(global, &arguments, edge),
-        Command::Status => status::status(global, edge),
+        Command::Status(arguments) if arguments.check => return status::check(global, &arguments, edge),
+        Command::Status(_) => status::status(global, edge),
         Command::Rollback(arguments) => rollback::rollback(global, arguments, edge).await,
         Command::Doctor => doctor::doctor(global, edge).await,
         Command::Run => run::run(global, edge).await,
@@ -119,7 +120,13 @@ pub async fn dispatch(cli: Cli) -> Result<(), Failure> {
             crash_points::print();
             Ok(())
         }
-    }
+    }?;
+    Ok(0)
+}
+
+/// Tells a monitoring system that its probe's command line cannot be read. Gives the exit code.
+pub fn misused() -> u8 {
+    status::misused()
 }
 
 /// Says on standard error why a command failed, in words or as `{"error":{"reason":…,"message":…}}`.

@@ -1,12 +1,17 @@
 //! `feed-client status`
 
+mod check;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use bundles::probe;
 use bundles::report::{Failure, Transfer};
 use bundles::signed::RootFacts;
 use bundles::update_information::{LastStatus, UpdateInformation};
 use bundles::{Reason, Serial};
+use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -22,6 +27,22 @@ use crate::mend;
 use crate::repository::{RepositoryError, Side, Store};
 use crate::settings::Local;
 use crate::state::{Damage, Hold, HoldReason, LastImport, Rebuilt, ReleaseSource, State};
+
+pub(super) use check::{check, misused};
+
+/// `feed-client status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Be a probe for Nagios and its like: one line, figures, details, and the exit codes 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+    #[arg(long)]
+    pub(super) check: bool,
+    /// With --check: the last success may be that old before it is a WARNING [default: 6h, three intervals at least]
+    #[arg(long, value_name = "AGE", requires = "check", value_parser = probe::age)]
+    warning: Option<Duration>,
+    /// With --check: and before it is CRITICAL [default: 48h, four intervals at least]
+    #[arg(long, value_name = "AGE", requires = "check", value_parser = probe::age)]
+    critical: Option<Duration>,
+}
 
 /// Everything that `status` says.
 #[derive(Debug, Serialize)]
@@ -59,8 +80,12 @@ struct Facts {
 }
 
 pub(super) fn status(global: &Global, edge: Edge) -> Result<(), Failure> {
+    let facts = gather(&global.local()?, edge)?;
+    print(global.json, &facts, &text(&facts, &TimeZone::system()))
+}
+
+fn gather(local: &Local, edge: Edge) -> Result<Facts, Failure> {
     let now = edge.now();
-    let local = global.local()?;
     let paths = &local.paths;
     let state = mend::load(paths).map_err(failed)?;
     let running = apply::running(paths).map_err(failed)?;
@@ -82,7 +107,7 @@ pub(super) fn status(global: &Global, edge: Edge) -> Result<(), Failure> {
         );
         return Err(Failure::new(Reason::NotFound, what));
     }
-    let facts = Facts {
+    Ok(Facts {
         data_directory: shown(paths.data()),
         information: UpdateInformation::new(last_success, last_status, running.as_ref()),
         source: running.as_ref().and_then(|manifest| state.sources.get(&manifest.serial)).cloned(),
@@ -97,7 +122,7 @@ pub(super) fn status(global: &Global, edge: Edge) -> Result<(), Failure> {
         verified: state.refreshed.as_ref().map(|refreshed| refreshed.at),
         now,
         clock_behind: state.latest_known().filter(|latest| *latest > now).max(state.clock_behind),
-        damaged: damaged(&local, &state).map_err(failed)?,
+        damaged: damaged(local, &state).map_err(failed)?,
         last_damage: state.damage,
         state_rebuilt: state.rebuilt,
         next_poll: state.next_poll,
@@ -106,8 +131,7 @@ pub(super) fn status(global: &Global, edge: Edge) -> Result<(), Failure> {
         newest_signed_time: state.newest_signed,
         last_report_failure: state.last_report_failure,
         last_transfer: state.last_transfer,
-    };
-    print(global.json, &facts, &text(&facts, &TimeZone::system()))
+    })
 }
 
 /// What of the signed metadata here is of no use, by name.

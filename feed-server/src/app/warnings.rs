@@ -73,6 +73,23 @@ impl WarningKind {
         Self::ServerCertificateRefused,
     ];
 
+    /// Whether it is worth getting up for by itself. What ends is as soon as that is near.
+    #[must_use]
+    pub const fn is_critical(self) -> bool {
+        match self {
+            Self::SigningKeyMissing => true,
+            Self::CertificateExpiring
+            | Self::ChainChanged
+            | Self::UnknownDialect
+            | Self::ClockOffset
+            | Self::MetadataExpiring
+            | Self::RootUnsigned
+            | Self::TokenExpiring
+            | Self::ServerCertificateExpiring
+            | Self::ServerCertificateRefused => false,
+        }
+    }
+
     /// The metric label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -96,7 +96,7 @@ pub enum Verb {
     /// Update now
     Sync(sync::Arguments),
     /// Show Update Information, the newest release, the next run, warnings and upstream's certificates (-v: all of them)
-    Status,
+    Status(status::Arguments),
     /// Find out why updates fail: every step of the way upstream, and this machine; changes nothing
     Doctor(doctor::Arguments),
     /// Read the configuration and the files it names, and tell every mistake
@@ -122,7 +122,7 @@ pub enum Verb {
     /// Signing keys and the roots that headends trust
     #[command(subcommand)]
     Keys(keys::Verb),
-    /// Write man pages and shell completions, for packages
+    /// Write man pages and shell completions, for packages, and what the reference is made of
     #[command(hide = true)]
     Generate(generate::Arguments),
     /// Write all that has to survive to one file, from the running server or where none runs; private keys too
@@ -137,19 +137,26 @@ pub enum Verb {
 
 /// Does what the command line says.
 ///
+/// Gives the exit code: 0, but for a probe.
+///
 /// # Errors
 /// A [`Failure`] somewhere in the chain gives the exit code.
-pub fn run(cli: Cli) -> anyhow::Result<()> {
+pub fn run(cli: Cli) -> anyhow::Result<u8> {
     logging::start(&cli.global, matches!(cli.verb, Verb::Serve))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(dispatch(cli))
 }
 
-async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<()> {
+async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<u8> {
+    if let Verb::Status(arguments) = &verb
+        && arguments.check
+    {
+        return status::check::run(&global, arguments).await;
+    }
     match verb {
         Verb::Serve => serve::run(&global).await,
         Verb::Sync(arguments) => sync::run(&global, arguments).await,
-        Verb::Status => status::run(&global).await,
+        Verb::Status(_) => status::run(&global).await,
         Verb::Doctor(arguments) => doctor::run(&global, arguments).await,
         Verb::CheckConfig => check_config::run(&global),
         Verb::Inspect(arguments) => inspect::run(&global, arguments).await,
@@ -165,7 +172,8 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<()> {
         Verb::Restore(arguments) => restore::run(&global, arguments).await,
         #[cfg(debug_assertions)]
         Verb::CrashPoints => output::print(&(crate::crash::POINTS.join("\n") + "\n")),
-    }
+    }?;
+    Ok(0)
 }
 
 /// The configured upstream with its index there, to be looked at once. Whom a run may ask may be asked for it, too.

@@ -1,10 +1,14 @@
 //! `feed-server status`
 
+pub mod check;
 mod imports;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use bundles::probe;
 use bundles::report::Failure;
+use clap::Args;
 use jiff::tz::TimeZone;
 
 use super::door::Door;
@@ -15,6 +19,21 @@ use crate::app::warnings::Warning;
 use crate::clock;
 use crate::config::Role;
 use crate::http::api::views::{CooldownView, ExpiryView, RunView, StatusView};
+
+/// `feed-server status`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Be a probe for Nagios and its like: one line, figures, details, and the exit codes 0 OK, 1 WARNING, 2 CRITICAL, 3
+    /// UNKNOWN; asks a server that runs, and no other
+    #[arg(long)]
+    pub check: bool,
+    /// With --check: the last success may be that old before it is a WARNING [default: 6h, three intervals at least]
+    #[arg(long, value_name = "AGE", requires = "check", value_parser = probe::age)]
+    warning: Option<Duration>,
+    /// With --check: and before it is CRITICAL [default: 48h, four intervals at least]
+    #[arg(long, value_name = "AGE", requires = "check", value_parser = probe::age)]
+    critical: Option<Duration>,
+}
 
 /// Shows Update Information and what stands around it.
 ///

@@ -13,6 +13,7 @@ use crate::app::facts::Expiry;
 use crate::app::{App, if_readable};
 use crate::http::auth::{Allowed, Read};
 use crate::http::errors::Answer;
+use crate::store::free_bytes;
 use crate::store::records::{Outcome, RunRecord};
 use crate::upstream::shown;
 use crate::{VERSION, headends};
@@ -57,6 +58,8 @@ pub fn view(app: &App) -> StatusView {
         cannot_store,
         cannot_publish: app.publisher.failure(),
         next_run: app.runs.next_due(),
+        sync_interval_seconds: app.config.upstream.fetches().then(|| app.config.schedule.every.as_secs()),
+        store_free_bytes: free_bytes(&app.config.data.directory).ok(),
         running,
         importing: app.runs.importing().as_deref().map(ImportProgressView::from),
         last_import: if_readable(app.recent_imports(2))

@@ -44,6 +44,12 @@ pub struct StatusView {
     /// When the next update run is due; absent where nothing is scheduled.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_run: Option<Timestamp>,
+    /// Seconds between scheduled update runs; absent where nothing is fetched.
+    #[serde(default)]
+    pub sync_interval_seconds: Option<u64>,
+    /// Bytes that could still be written to the data directory's file system; absent where that cannot be told.
+    #[serde(default)]
+    pub store_free_bytes: Option<u64>,
     /// The update run that is going on.
     pub running: Option<ProgressView>,
     /// The import that is going on.
