@@ -99,7 +99,8 @@ pub enum Command {
 /// What the command ends with; [`report_failure`] says it to people.
 pub async fn dispatch(cli: Cli) -> Result<u8, Failure> {
     // What these have to say goes to standard output; the log would only repeat it.
-    let quiet = matches!(cli.command, Command::Status(_) | Command::Doctor | Command::Inspect(_) | Command::CheckConfig);
+    let quiet =
+        matches!(cli.command, Command::Status(_) | Command::Doctor | Command::Inspect(_) | Command::CheckConfig);
     logging::start(cli.global.log_format, cli.global.verbose, quiet);
     let edge = Edge::system();
     let global = &cli.global;

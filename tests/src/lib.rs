@@ -8,6 +8,7 @@ pub mod fuzz;
 pub mod lab;
 pub mod mounts;
 pub mod peers;
+pub mod reference;
 pub mod shared;
 pub mod wire;
 pub mod world;

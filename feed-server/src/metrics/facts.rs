@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use prometheus::{GaugeVec, Opts, Registry, proto::MetricFamily};
 
 use super::PREFIX;
+use super::macros::Described;
 
 /// The samples of one gauge: label values and value.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,6 +57,11 @@ macro_rules! facts {
         }
 
         impl $name {
+            /// What each is.
+            pub const DESCRIBED: &'static [Described] = &[$(
+                Described { name: stringify!($field), kind: "gauge", labels: &[$($label),*], help: $help },
+            )*];
+
             /// The families that have a value.
             ///
             /// # Errors

@@ -1,11 +1,28 @@
 //! Metrics as structs: a field is a family, its doc comment the HELP text, its name the metric's after the prefix.
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use serde::Serialize;
 
 use super::PREFIX;
 
+/// What a family is, for people who write queries.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Described {
+    /// Its name after the prefix.
+    pub name: &'static str,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// The HELP text.
+    pub help: &'static str,
+}
+
 /// A kind of family that can be made from a name, a help text and labels.
 pub trait Family: Sized {
+    /// What Prometheus calls it.
+    const KIND: &'static str;
+
     /// Makes and registers it.
     ///
     /// # Errors
@@ -14,6 +31,8 @@ pub trait Family: Sized {
 }
 
 impl Family for IntCounterVec {
+    const KIND: &'static str = "counter";
+
     fn register(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self> {
         let family = Self::new(Opts::new(format!("{PREFIX}{name}"), help), labels)?;
         registry.register(Box::new(family.clone()))?;
@@ -22,6 +41,8 @@ impl Family for IntCounterVec {
 }
 
 impl Family for IntGaugeVec {
+    const KIND: &'static str = "gauge";
+
     fn register(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self> {
         let family = Self::new(Opts::new(format!("{PREFIX}{name}"), help), labels)?;
         registry.register(Box::new(family.clone()))?;
@@ -40,6 +61,8 @@ pub struct RequestSeconds(pub HistogramVec);
 pub struct RunSeconds(pub HistogramVec);
 
 impl Family for RequestSeconds {
+    const KIND: &'static str = "histogram";
+
     fn register(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self> {
         let buckets = [0.0005, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
         histogram(registry, name, help, labels, &buckets).map(Self)
@@ -47,6 +70,8 @@ impl Family for RequestSeconds {
 }
 
 impl Family for RunSeconds {
+    const KIND: &'static str = "histogram";
+
     fn register(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<Self> {
         let buckets = [1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0];
         histogram(registry, name, help, labels, &buckets).map(Self)
@@ -86,6 +111,16 @@ macro_rules! metrics {
         }
 
         impl $name {
+            /// What each is.
+            pub const DESCRIBED: &'static [$crate::metrics::macros::Described] = &[$(
+                $crate::metrics::macros::Described {
+                    name: stringify!($field),
+                    kind: <$family as $crate::metrics::macros::Family>::KIND,
+                    labels: &[$($label),*],
+                    help: $help,
+                },
+            )*];
+
             /// Makes and registers all of them.
             ///
             /// # Errors

@@ -8,7 +8,7 @@ use bundles::Reason;
 use prometheus::{IntCounterVec, IntGaugeVec, Registry, TextEncoder};
 
 pub use facts::Facts;
-use macros::{RequestSeconds, RunSeconds, metrics};
+use macros::{Described, RequestSeconds, RunSeconds, metrics};
 
 /// What every name begins with.
 pub const PREFIX: &str = "posture_feed_";
@@ -58,6 +58,18 @@ metrics! {
         /// Connections, and requests on them, that the server ended by itself, by listener and why.
         pub connections_ended_total: IntCounterVec ["listener", "why"],
     }
+}
+
+/// What every family is that a server exposes.
+pub fn described() -> impl Iterator<Item = &'static Described> {
+    let all = [
+        Facts::DESCRIBED,
+        SyncMetrics::DESCRIBED,
+        ImportMetrics::DESCRIBED,
+        HttpMetrics::DESCRIBED,
+        ConnectionMetrics::DESCRIBED,
+    ];
+    all.into_iter().flatten()
 }
 
 /// Every result that an update run can have.
@@ -150,6 +162,15 @@ mod tests {
         }
         assert!(text.contains("posture_feed_sync_duration_seconds_count 0\n"));
         assert!(text.contains("# HELP posture_feed_sync_total Update runs that ended, by result"));
+    }
+
+    #[test]
+    fn every_family_is_described() {
+        let metrics = Metrics::new().unwrap();
+        let described: Vec<_> = described().map(|one| format!("{PREFIX}{}", one.name)).collect();
+        for family in metrics.registry.gather() {
+            assert!(described.iter().any(|name| name == family.name()), "{}", family.name());
+        }
     }
 
     #[test]

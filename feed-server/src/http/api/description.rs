@@ -112,11 +112,17 @@ fn as_problem(response: &mut Response) {
 /// Anyone may ask for it, so it is made once.
 static OPENAPI: LazyLock<String> = LazyLock::new(|| Description::openapi().to_json().unwrap_or_default());
 
+/// This description, as JSON.
+#[must_use]
+pub fn text() -> &'static str {
+    &OPENAPI
+}
+
 /// This description.
 #[utoipa::path(
     get, path = "/api/v1/openapi.json", tag = "description", security(()),
     responses((status = 200, description = "The description of every route", body = Object))
 )]
 pub async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(OPENAPI.as_str())
+    HttpResponse::Ok().content_type("application/json").body(text())
 }
