@@ -13,7 +13,7 @@ fn anchor(heading: &str) -> String {
 }
 
 fn anchors(text: &str) -> Vec<String> {
-    let headings = lines(text).filter(|(is_code, line)| !is_code && line.starts_with('#'));
+    let headings = lines(text).filter(|(language, line)| language.is_none() && line.starts_with('#'));
     let plain: Vec<_> = headings.map(|(_, line)| anchor(line.trim_start_matches('#'))).collect();
     let numbered =
         plain.iter().enumerate().map(|(at, name)| match plain[..at].iter().filter(|before| *before == name).count() {
@@ -42,7 +42,7 @@ fn relative_links_lead_somewhere() -> Result<()> {
     let mut broken = Vec::new();
     let mut followed = 0;
     for document in &documents {
-        for (_, line) in lines(&document.text).filter(|(is_code, _)| !is_code) {
+        for (_, line) in lines(&document.text).filter(|(language, _)| language.is_none()) {
             for target in targets(line) {
                 if target.contains("://") || target.starts_with("mailto:") {
                     continue;

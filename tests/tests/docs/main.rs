@@ -42,14 +42,14 @@ fn documents() -> Result<Vec<Document>> {
     Ok(documents)
 }
 
-/// The lines of blocks of code, and those of text.
-fn lines(text: &str) -> impl Iterator<Item = (bool, &str)> {
-    let mut is_code = false;
+/// The lines of blocks of code, each with the block's language, and those of text, with none.
+fn lines(text: &str) -> impl Iterator<Item = (Option<&str>, &str)> {
+    let mut language = None;
     text.lines().filter_map(move |line| {
-        if line.trim_start().starts_with("```") {
-            is_code = !is_code;
+        if let Some(fence) = line.trim_start().strip_prefix("```") {
+            language = if language.is_some() { None } else { Some(fence.trim()) };
             return None;
         }
-        Some((is_code, line))
+        Some((language, line))
     })
 }

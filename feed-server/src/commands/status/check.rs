@@ -51,10 +51,10 @@ pub async fn run(global: &Global, arguments: &Arguments) -> anyhow::Result<u8> {
         Err(_) => Probe::unknown(SERVICE, format!("the server did not answer within {} s", PATIENCE.as_secs())),
     };
     if global.json {
-        print_json(&Told::of(&probe))?
+        print_json(&Told::of(&probe))?;
     } else {
-        print(&probe.text())?
-    };
+        print(&probe.text())?;
+    }
     Ok(probe.state().exit_code())
 }
 

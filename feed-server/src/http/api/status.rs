@@ -58,7 +58,7 @@ pub fn view(app: &App) -> StatusView {
         cannot_store,
         cannot_publish: app.publisher.failure(),
         next_run: app.runs.next_due(),
-        sync_interval_seconds: app.config.upstream.fetches().then(|| app.config.schedule.every.as_secs()),
+        sync_interval_seconds: app.config.upstream.fetches().then_some(app.config.schedule.every.as_secs()),
         store_free_bytes: free_bytes(&app.config.data.directory).ok(),
         running,
         importing: app.runs.importing().as_deref().map(ImportProgressView::from),
