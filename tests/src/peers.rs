@@ -6,11 +6,14 @@ pub mod axe;
 pub mod chromium;
 pub mod clamscan;
 mod daemon;
+pub mod debian;
+pub mod kubernetes;
 pub mod nginx;
 mod port;
 pub mod prometheus;
 pub mod s_server;
 pub mod squid;
+pub mod statics;
 pub mod testssl;
 pub mod tinyproxy;
 pub mod zips;
@@ -33,6 +36,7 @@ pub use port::{Clogged, Port};
 pub use prometheus::{Alertmanager, Prometheus, promtool};
 pub use s_server::SServer;
 pub use squid::Squid;
+pub use statics::static_programs;
 pub use testssl::testssl;
 pub use tinyproxy::Tinyproxy;
 pub use zips::{every_zip_reader, unzip_test};
@@ -89,6 +93,14 @@ pub fn tuf_cases(program: &Path) -> Result<String> {
 pub fn sha256sum_check(sums: &Path) -> Result<()> {
     let directory = sums.parent().context("a file has a directory")?;
     run(Command::new("sha256sum").arg("--strict").arg("-c").arg(sums).current_dir(directory)).map(drop)
+}
+
+/// Holds a CycloneDX document to the format's schema and to what that cannot say; "name version" of each component.
+///
+/// # Errors
+/// It is not right, or the library that knows is missing.
+pub fn sbom(document: &Path) -> Result<String> {
+    run(python()?.arg(peer("sbom.py")).arg(document))
 }
 
 /// `promtool check metrics`, with every complaint an error.

@@ -3,78 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use tests::peers::debian::{Root, run, said};
 use tests::world::binaries;
-
-/// A bare Debian. Made once for a target folder, then copied.
-struct Root(tempfile::TempDir);
 
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
 }
 
-fn run(command: &mut Command) -> Result<String> {
-    let output =
-        command.output().with_context(|| format!("{command:?} does not start; run tests/run, which installs it"))?;
-    let said = said(&output);
-    if !output.status.success() {
-        bail!("{command:?}: {}\n{said}", output.status);
-    }
-    Ok(said)
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-impl Root {
-    /// Of the machine's own release, from where apt gets its packages.
-    fn bare() -> Result<Self> {
-        let base = workspace().join("target/debian-root.tar");
-        if !base.is_file() {
-            let sources = run(Command::new("apt-get").args([
-                "indextargets",
-                "--format",
-                "$(REPO_URI) $(CODENAME)",
-                "Created-By: Packages",
-            ]))?;
-            let (mirror, suite) =
-                sources.lines().next().and_then(|line| line.split_once(' ')).context("apt has no source")?;
-            let work = tempfile::tempdir()?;
-            let root = work.path().join("root");
-            run(Command::new("debootstrap")
-                .args(["--variant=minbase", "--include=ca-certificates,systemd", suite])
-                .arg(&root)
-                .arg(mirror))?;
-            // Whole or not at all.
-            let packed = base.with_extension("part");
-            run(Command::new("tar").arg("--create").arg("--file").arg(&packed).arg("--directory").arg(&root).arg("."))?;
-            std::fs::rename(&packed, &base)?;
-        }
-        let directory = tempfile::tempdir()?;
-        run(Command::new("tar").arg("--extract").arg("--file").arg(&base).arg("--directory").arg(directory.path()))?;
-        Ok(Self(directory))
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.0.path().join(path.trim_start_matches('/'))
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("chroot");
-        command.arg(self.0.path()).args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C");
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Result<String> {
-        run(&mut self.command(arguments))
-    }
-
-    fn install(&self, package: &Path) -> Result<Output> {
-        let name = package.file_name().and_then(|name| name.to_str()).context("a package has a name")?;
-        std::fs::copy(package, self.path(name))?;
-        Ok(self.command(&["dpkg", "--install", &format!("/{name}")]).output()?)
-    }
+/// `dpkg --install` in that root.
+fn install(root: &Root, package: &Path) -> Result<Output> {
+    let name = package.file_name().and_then(|name| name.to_str()).context("a package has a name")?;
+    std::fs::copy(package, root.path(name))?;
+    Ok(root.command(&["dpkg", "--install", &format!("/{name}")]).output()?)
 }
 
 /// Packages of the debug programs, under that version.
@@ -104,7 +45,7 @@ async fn they_install_upgrade_and_go_and_the_data_stays_until_it_is_purged() -> 
     ensure!(old.len() == 2 && new.len() == 2, "{old:?} {new:?}");
     let root = Root::bare()?;
     for package in &old {
-        let installed = root.install(package)?;
+        let installed = install(&root, package)?;
         ensure!(installed.status.success(), "{}", said(&installed));
     }
     for (program, user, unit) in [
@@ -129,7 +70,7 @@ async fn they_install_upgrade_and_go_and_the_data_stays_until_it_is_purged() -> 
         ensure!(root.path(&wanted).is_symlink(), "{unit} is not enabled");
         let verified = run(Command::new("systemd-analyze")
             .args(["verify", "--man=no", "--recursive-errors=one"])
-            .arg(format!("--root={}", root.0.path().display()))
+            .arg(format!("--root={}", root.directory().display()))
             .arg(root.path(&format!("usr/lib/systemd/system/{unit}.service"))))?;
         ensure!(!verified.contains(unit), "{verified}");
     }
@@ -148,11 +89,11 @@ async fn they_install_upgrade_and_go_and_the_data_stays_until_it_is_purged() -> 
     std::fs::write(&config, &edited)?;
 
     for package in &new {
-        let upgraded = root.install(package)?;
+        let upgraded = install(&root, package)?;
         ensure!(upgraded.status.success(), "{}", said(&upgraded));
     }
     for package in &old {
-        let downgraded = root.install(package)?;
+        let downgraded = install(&root, package)?;
         ensure!(!downgraded.status.success(), "a downgrade was taken");
         ensure!(said(&downgraded).contains("downgrading is refused"), "{}", said(&downgraded));
     }

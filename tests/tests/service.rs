@@ -74,6 +74,25 @@ async fn without_a_service_manager_nothing_is_said() -> Result<()> {
     wait_until(DEADLINE, "the server answers", answers).await
 }
 
+#[tokio::test]
+async fn who_has_nothing_else_to_ask_it_with_asks_by_the_program() -> Result<()> {
+    let mut world = World::builder().stopped().build().await?;
+    let none = world.feed_server(["health"]).await?.failed_with(10)?;
+    ensure!(none.stderr.contains("no server runs"), "{none}");
+    ensure!(!world.data().exists(), "asking made something");
+    world.start_server().await?;
+    world.feed_server(["health"]).await?.success()?;
+    // It is there, and does nothing.
+    world.signal_server(Signal::STOP)?;
+    let silent = world.feed_server(["health"]).await?.failed_with(10)?;
+    ensure!(silent.stderr.contains("does not answer"), "{silent}");
+    world.signal_server(Signal::CONT)?;
+    world.feed_server(["health"]).await?.success()?;
+    ensure!(world.stop_server().await?.success());
+    world.feed_server(["health"]).await?.failed_with(10)?;
+    Ok(())
+}
+
 #[test]
 fn the_units_are_right_and_hardened() -> Result<()> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/systemd");

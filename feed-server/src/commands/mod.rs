@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod door;
 pub mod generate;
 pub mod headend;
+pub mod health;
 pub mod inspect;
 pub mod keys;
 pub mod logging;
@@ -97,6 +98,8 @@ pub enum Verb {
     Sync(sync::Arguments),
     /// Show Update Information, the newest release, the next run, warnings and upstream's certificates (-v: all of them)
     Status(status::Arguments),
+    /// Ask the server that runs here whether it answers, for health checks; opens and changes nothing
+    Health,
     /// Find out why updates fail: every step of the way upstream, and this machine; changes nothing
     Doctor(doctor::Arguments),
     /// Read the configuration and the files it names, and tell every mistake
@@ -157,6 +160,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<u8> {
         Verb::Serve => serve::run(&global).await,
         Verb::Sync(arguments) => sync::run(&global, arguments).await,
         Verb::Status(_) => status::run(&global).await,
+        Verb::Health => health::run(&global).await,
         Verb::Doctor(arguments) => doctor::run(&global, arguments).await,
         Verb::CheckConfig => check_config::run(&global),
         Verb::Inspect(arguments) => inspect::run(&global, arguments).await,
