@@ -1,7 +1,7 @@
 //! The operators' console: pages for people, made here, readable without JavaScript, and of nothing but this server's own.
 //!
 //! Pages show what the API shows and do what it does, by the same functions of [`crate::app`]; whoever looks is known by a
-//! [`session::Session`]. A page is a file that gives its [`layout::Place`] and routes to the two tables in here.
+//! `session::Session`. A page is a file that gives its `layout::Place` and routes to the two tables in here.
 
 mod answers;
 mod assets;
