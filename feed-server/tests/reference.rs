@@ -32,6 +32,7 @@ fn the_reference_holds_the_defaults() {
     default.data.directory = "/var/lib/posture-feed".into();
     default.upstream.base_dir = ".".into();
     default.signing.base_dir = ".".into();
+    default.origins = parsed.origins.clone();
     assert_eq!(format!("{parsed:#?}"), format!("{default:#?}"));
 }
 
@@ -56,5 +57,32 @@ fn every_example_is_a_key_that_exists() {
     for (kind, role) in [("vendor", Role::Origin), ("none", Role::Origin), ("mirror", Role::Relay)] {
         let config = config::parse(&with_examples(kind), Path::new(".")).unwrap();
         assert_eq!((config.upstream.kind.as_str(), config.upstream.role()), (kind, role));
+    }
+}
+
+#[test]
+fn whatever_is_in_the_reference_is_listed_with_its_line() {
+    for kind in ["vendor", "none", "mirror"] {
+        let text = with_examples(kind);
+        let settings = config::parse(&text, Path::new(".")).unwrap().settings();
+        let mut section = "";
+        for (number, line) in text.lines().enumerate() {
+            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                section = name;
+            } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+                let key = format!("{section}.{key}");
+                let setting = settings.iter().find(|setting| setting.key == key);
+                let setting = setting.unwrap_or_else(|| panic!("{key} is not listed"));
+                assert_eq!(setting.origin.place(), Some(format!("line {}", number + 1)), "{key}");
+                assert!(setting.value.is_some(), "{key}");
+            }
+        }
+        for setting in &settings {
+            let key = setting.key.rsplit('.').next().unwrap();
+            assert!(
+                REFERENCE.contains(&format!("{key} = ")) || setting.key.contains("components"),
+                "{key} is not in the reference"
+            );
+        }
     }
 }

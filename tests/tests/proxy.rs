@@ -281,6 +281,7 @@ async fn hunt(builder: WorldBuilder, code: i32) -> Result<()> {
     let mut world = builder.verbose().headends(1).build().await?;
     let mut said = Vec::new();
     let mut verbs: Vec<Vec<&str>> = vec![vec!["sync"], vec!["status"], vec!["check-config"], vec!["doctor"]];
+    verbs.push(vec!["check-config", "--show"]);
     verbs.push(vec!["doctor", "--request"]);
     let url = world.upstream().url().to_string();
     verbs.push(vec!["inspect", &url]);
@@ -297,8 +298,10 @@ async fn hunt(builder: WorldBuilder, code: i32) -> Result<()> {
     said.push(("process list".to_owned(), process_list()?));
     said.push(("metrics".to_owned(), world.metrics_text().await?));
     let token = world.feed_server(["token", "add", "hunter", "--scope", "admin"]).await?.success()?.stdout;
-    for path in ["api/v1/status", "api/v1/sync", "api/v1/runs", "api/v1/runs/1", "api/v1/openapi.json"] {
-        said.push((path.to_owned(), world.get_as(&token, path).await?.error_for_status()?.text().await?));
+    let paths = ["status", "settings", "history", "sync", "runs", "runs/1", "openapi.json"];
+    for path in paths.map(|path| format!("api/v1/{path}")) {
+        let text = world.get_as(&token, &path).await?.error_for_status()?.text().await?;
+        said.push((path, text));
     }
     for path in ["api/v1/status", "healthz", "readyz", "repo/metadata/root.json"] {
         said.push((format!("{path} for anybody"), world.get(path).await?.text().await?));

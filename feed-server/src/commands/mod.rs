@@ -31,7 +31,7 @@ use bundles::{Reason, Reasoned};
 use clap::{Args, Parser, Subcommand};
 use url::Url;
 
-use crate::config::{self, Config, Upstream};
+use crate::config::{self, Config, Origin, Upstream};
 use logging::LogFormat;
 
 /// Mirrors the vendor's posture update feed and distributes it to headends.
@@ -59,7 +59,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE", env = "POSTURE_FEED_SERVER_CONFIG")]
     pub config: Option<PathBuf>,
     /// Data directory; goes before the configuration's [default: ./feed-data]
-    #[arg(long, global = true, value_name = "DIR", env = "POSTURE_FEED_SERVER_DATA")]
+    #[arg(long, global = true, value_name = "DIR", env = DATA_VARIABLE)]
     pub data: Option<PathBuf>,
     /// Print facts as JSON
     #[arg(long, global = true)]
@@ -84,10 +84,22 @@ impl Global {
         };
         if let Some(data) = &self.data {
             config.data.directory.clone_from(data);
+            config.origins.given("data.directory", Self::data_origin(data));
         }
         Ok(config)
     }
+
+    /// clap does not say which of the two it was; where both say the same, it does not matter.
+    fn data_origin(data: &std::path::Path) -> Origin {
+        match std::env::var_os(DATA_VARIABLE) {
+            Some(value) if value == data.as_os_str() => Origin::Environment { variable: DATA_VARIABLE.to_owned() },
+            Some(_) | None => Origin::CommandLine { option: "--data" },
+        }
+    }
 }
+
+/// What names the data directory where no option does.
+const DATA_VARIABLE: &str = "POSTURE_FEED_SERVER_DATA";
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -103,7 +115,7 @@ pub enum Verb {
     /// Find out why updates fail: every step of the way upstream, and this machine; changes nothing
     Doctor(doctor::Arguments),
     /// Read the configuration and the files it names, and tell every mistake
-    CheckConfig,
+    CheckConfig(check_config::Arguments),
     /// Show what is understood of an index, a zip or a capture, and what is not
     Inspect(inspect::Arguments),
     /// Keep what upstream answers in one file, to look at, share and replay
@@ -162,7 +174,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<u8> {
         Verb::Status(_) => status::run(&global).await,
         Verb::Health => health::run(&global).await,
         Verb::Doctor(arguments) => doctor::run(&global, arguments).await,
-        Verb::CheckConfig => check_config::run(&global),
+        Verb::CheckConfig(arguments) => check_config::run(&global, &arguments),
         Verb::Inspect(arguments) => inspect::run(&global, arguments).await,
         Verb::Capture(arguments) => capture::run(&global, arguments).await,
         Verb::Release(verb) => release::run(&global, verb).await,

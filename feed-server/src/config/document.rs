@@ -1,6 +1,7 @@
 //! Walking a TOML document so that every mistake is found with its line, and no key is accepted that nothing reads.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -23,8 +24,7 @@ impl<'t> Mistakes<'t> {
     }
 
     fn add(&self, span: &Range<usize>, key: String, message: String) {
-        let before = self.text.as_bytes().get(..span.start).unwrap_or_default();
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = line_of(self.text, span);
         self.found.borrow_mut().push(Mistake { line, key, message });
     }
 
@@ -37,6 +37,30 @@ impl<'t> Mistakes<'t> {
         mistakes.sort_by_key(|mistake| mistake.line);
         if mistakes.is_empty() { Ok(()) } else { Err(ConfigErrors::new(mistakes)) }
     }
+}
+
+/// The line, counted from 1, on which something begins.
+fn line_of(text: &str, span: &Range<usize>) -> usize {
+    let before = text.as_bytes().get(..span.start).unwrap_or_default();
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// The line of each key that has a value which is no table, and of each table; keys are written as messages have them.
+pub(super) fn lines(text: &str) -> BTreeMap<String, usize> {
+    fn walk(text: &str, name: &str, table: &DeTable<'_>, lines: &mut BTreeMap<String, usize>) {
+        for (key, value) in table {
+            let shown = shown(key.get_ref());
+            let path = if name.is_empty() { shown } else { format!("{name}.{shown}") };
+            if let Some(table) = value.get_ref().as_table() {
+                walk(text, &path, table, lines);
+            }
+            lines.insert(path, line_of(text, &key.span()));
+        }
+    }
+    let (table, _) = DeTable::parse_recoverable(text);
+    let mut lines = BTreeMap::new();
+    walk(text, "", table.get_ref(), &mut lines);
+    lines
 }
 
 /// A value with the key under which it stands.
@@ -193,7 +217,7 @@ impl<'s, 't> Section<'s, 't> {
 }
 
 /// A key as it can stand in a message: one line, not endless.
-fn shown(key: &str) -> String {
+pub(super) fn shown(key: &str) -> String {
     let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if plain { key.chars().take(60).collect() } else { format!("{:?}", key.chars().take(60).collect::<String>()) }
 }

@@ -2,11 +2,13 @@
 //!
 //! A file per concern: [`error`] what is said of mistakes, `document` walking TOML with lines, `values` what a text can
 //! mean (`proxy` and `bypass` what it can mean of proxies, in the environment too), `sections` which keys there are
-//! (`upstream` those of `[upstream]`).
+//! (`upstream` those of `[upstream]`), `origins` where values come from, and `effective` what holds in the end.
 
 mod bypass;
 mod document;
+mod effective;
 pub mod error;
+mod origins;
 mod proxy;
 mod sections;
 #[cfg(test)]
@@ -20,7 +22,9 @@ use std::time::Duration;
 
 use bundles::Limits;
 pub use bypass::{Bypass, BypassMistake};
+pub use effective::{HIDDEN, Setting, listed, masked, masked_proxy, quoted};
 pub use error::{ConfigErrors, Mistake};
+pub use origins::{Origin, Origins};
 pub use proxy::{CredentialMistake, MAX_CREDENTIAL, ProxyUrlMistake};
 pub(crate) use proxy::{check_password, check_username, parse_proxy_url};
 use url::Url;
@@ -38,7 +42,8 @@ pub const DEFAULT_TRUST_ANCHOR: &str = "IdenTrust Commercial Root CA 1";
 /// The file cannot be read, or every mistake in it.
 pub fn read(path: &Path) -> Result<Config, ConfigErrors> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigErrors::unreadable(path, &error))?;
-    parse(&text, path.parent().unwrap_or(Path::new(""))).map_err(|errors| errors.of_file(path))
+    let config = parse(&text, path.parent().unwrap_or(Path::new(""))).map_err(|errors| errors.of_file(path))?;
+    Ok(Config { origins: config.origins.in_file(path), ..config })
 }
 
 /// Reads a configuration. `base_dir` is what relative paths in it are relative to; no file is opened.
@@ -49,7 +54,7 @@ pub fn parse(text: &str, base_dir: &Path) -> Result<Config, ConfigErrors> {
     let mistakes = document::Mistakes::new(text);
     let root = document::Section::root(text, &mistakes);
     let config = sections::config(&root, base_dir);
-    mistakes.none_or_all().map(|()| config)
+    mistakes.none_or_all().map(|()| Config { origins: Origins::of_text(text), ..config })
 }
 
 /// Everything that can be configured, with defaults for all of it: `feed-server serve` works without a file.
@@ -73,6 +78,8 @@ pub struct Config {
     pub signing: Signing,
     /// What input may cost.
     pub limits: Limits,
+    /// Where all this comes from.
+    pub origins: Origins,
 }
 
 /// `[upstream]`
@@ -324,6 +331,7 @@ impl Default for Config {
             increments: Increments { from_last: 12, max_payload: 16 << 20 },
             signing: Signing::default(),
             limits: Limits::default(),
+            origins: Origins::default(),
         }
     }
 }

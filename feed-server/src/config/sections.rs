@@ -8,7 +8,7 @@ use bundles::Limits;
 use super::document::Section;
 use super::upstream::upstream;
 use super::values::{address, boolean, count, duration, number, size, string, url};
-use super::{Bundles, Config, Data, Increments, Listen, Schedule, Serve, Signing, Tls};
+use super::{Bundles, Config, Data, Increments, Listen, Origins, Schedule, Serve, Signing, Tls};
 
 const MINUTE: Duration = Duration::from_mins(1);
 /// Four times the default; readers of `dcz` need as much memory.
@@ -33,6 +33,7 @@ pub(super) fn config(root: &Section<'_, '_>, base_dir: &Path) -> Config {
         increments: increments(&root.section("increments")),
         signing: signing(&root.section("signing"), base_dir),
         limits: Limits::default(),
+        origins: Origins::default(),
     };
     (config.limits, config.listen.connections) = limits(&root.section("limits"));
     root.finish();

@@ -71,6 +71,12 @@ pub(super) fn show_duration(duration: Duration) -> String {
     format!("{}{unit}", seconds / size)
 }
 
+/// Bytes as they would be written in the file: with the largest unit that leaves nothing over.
+pub(super) fn show_size(bytes: u64) -> String {
+    let binary = SIZES.iter().take(4).rev().find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size));
+    binary.map_or_else(|| bytes.to_string(), |(unit, size)| format!("\"{}{unit}\"", bytes / size))
+}
+
 pub(super) fn string(entry: &Entry<'_, '_>, wanted: &str) -> Option<String> {
     let text = entry.value.as_str();
     match text {

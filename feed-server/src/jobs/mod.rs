@@ -4,6 +4,7 @@ pub mod access;
 pub mod certificate;
 pub mod doctor;
 mod follow;
+pub mod history;
 pub mod import;
 pub mod incoming;
 mod password;

@@ -10,6 +10,7 @@ pub mod chain_facts;
 mod directory;
 pub mod evidence;
 pub mod file_blobs;
+pub mod history;
 pub mod imports;
 mod late;
 mod learned;
@@ -68,13 +69,17 @@ pub enum Table {
     Audit,
     /// Number in the trail (big endian) → [`audit::AuditRecord`] of refused attempts.
     Refusals,
+    /// Number (big endian) → [`history::Sample`] of the fleet.
+    Samples,
+    /// Serial (big endian) → [`history::PastRelease`], which outlives the release.
+    PastReleases,
     /// Single values by name, such as the highest serial ever used and the versions of signed metadata.
     State,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Releases,
         Self::Runs,
         Self::Imports,
@@ -85,6 +90,8 @@ impl Table {
         Self::Variants,
         Self::Audit,
         Self::Refusals,
+        Self::Samples,
+        Self::PastReleases,
         Self::State,
     ];
 
@@ -102,6 +109,8 @@ impl Table {
             Self::Variants => "variants",
             Self::Audit => "audit",
             Self::Refusals => "refusals",
+            Self::Samples => "samples",
+            Self::PastReleases => "past_releases",
             Self::State => "state",
         }
     }

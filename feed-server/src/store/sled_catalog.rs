@@ -224,6 +224,8 @@ fn prefix(table: Table) -> u8 {
         Table::Variants => b'f',
         Table::Audit => b'a',
         Table::Refusals => b'x',
+        Table::Samples => b'm',
+        Table::PastReleases => b'e',
     }
 }
 

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{audit, backup, headends, imports, keys, releases, report, status, sync, tokens, trust};
+use super::{audit, backup, headends, history, imports, keys, releases, report, settings, status, sync, tokens, trust};
 use crate::http::errors::PROBLEM_JSON;
 
 /// The description of every route.
@@ -16,7 +16,7 @@ use crate::http::errors::PROBLEM_JSON;
 #[openapi(
     info(title = "Posture Feed", description = "Administrators' API of a feed-server, and the headends' report."),
     paths(
-        openapi, status::get, releases::list, releases::get, sync::start, sync::get, sync::runs, sync::run,
+        openapi, status::get, settings::get, history::get, releases::list, releases::get, sync::start, sync::get, sync::runs, sync::run,
         imports::take, imports::list, imports::get, trust::get,
         headends::list, headends::get, headends::add, headends::remove, headends::token, report::put,
         tokens::list, tokens::add, tokens::revoke, keys::list, keys::root, keys::change, keys::request,

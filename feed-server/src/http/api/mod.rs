@@ -4,11 +4,13 @@ pub mod audit;
 pub mod backup;
 pub mod description;
 pub mod headends;
+pub mod history;
 pub mod imports;
 pub mod keys;
 pub mod monitoring;
 pub mod releases;
 pub mod report;
+pub mod settings;
 pub mod status;
 pub mod sync;
 pub mod tokens;
@@ -40,6 +42,8 @@ fn routes() -> Vec<At> {
     vec![
         get("/openapi.json", to(description::openapi)),
         get("/status", to(status::get)),
+        get("/settings", to(settings::get)),
+        get("/history", to(history::get)),
         get("/releases", to(releases::list)),
         get("/releases/{serial}", to(releases::get)),
         get("/sync", to(sync::get)),

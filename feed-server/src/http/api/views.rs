@@ -2,19 +2,23 @@
 
 mod access;
 mod audit;
+mod history;
 mod imports;
 mod keys;
 mod manners;
 mod runs;
 mod server_certificate;
+mod settings;
 
 pub use access::{HeadendView, IssuedToken, NewHeadend, NewToken, TokenView};
 pub use audit::AuditView;
+pub use history::HistoryView;
 pub use imports::{ImportProgressView, ImportView, ImportsView, TrustView};
 pub use keys::{KeyView, KeysChange, KeysView, LackingView, NextRootView, RootView, SignerView};
 pub use manners::{CooldownView, PasswordRefusedView};
 pub use runs::{FileProgress, PresentedView, ProgressView, RunDetails, RunView, SyncAccepted, SyncRequest, SyncView};
 pub use server_certificate::ServerCertificateView;
+pub use settings::{SettingView, SettingsView};
 
 use bundles::release::Source;
 use bundles::report::Failure;

@@ -6,7 +6,7 @@ use super::{BackupError, MOST_LINE};
 use crate::store::{Table, TablePair};
 
 /// What is backed up of the catalog: all but what can be made again.
-pub(super) const TABLES: [Table; 10] = [
+pub(super) const TABLES: [Table; 12] = [
     Table::Releases,
     Table::Runs,
     Table::Imports,
@@ -15,6 +15,8 @@ pub(super) const TABLES: [Table; 10] = [
     Table::Tokens,
     Table::Audit,
     Table::Refusals,
+    Table::Samples,
+    Table::PastReleases,
     Table::Validators,
     Table::State,
 ];

@@ -76,6 +76,8 @@ impl Checked for Survey {
             | Table::Tokens
             | Table::Audit
             | Table::Refusals
+            | Table::Samples
+            | Table::PastReleases
             | Table::Validators
             | Table::Variants => {}
         }

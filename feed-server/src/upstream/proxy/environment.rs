@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::secret::{Credentials, Part};
 use super::{Bypass, Origin, ProxyError};
-use crate::config::{CredentialMistake, parse_proxy_url};
+use crate::config::{CredentialMistake, masked_proxy, parse_proxy_url};
 
 /// Upstream is asked by https alone. Lower case goes before upper case, and what is empty is not set.
 const PROXY: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
@@ -67,6 +67,43 @@ impl Environment {
     #[must_use]
     pub fn credentials_directory(&self) -> Option<PathBuf> {
         (self.0)(CREDENTIALS_DIRECTORY).map(PathBuf::from).filter(|directory| directory.is_absolute())
+    }
+}
+
+/// What a variable says of the proxy, for people to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownProxy {
+    /// Which variable.
+    pub variable: &'static str,
+    /// Its value without user name and password; absent where it means nothing.
+    pub url: Option<String>,
+    /// Whether there is a user name or password in it.
+    pub has_login: bool,
+}
+
+impl Environment {
+    /// What it says of the proxy; `None` where it says nothing.
+    #[must_use]
+    pub fn shown_proxy(&self) -> Option<ShownProxy> {
+        match proxy(self) {
+            Ok(None) => None,
+            Ok(Some((url, Origin::Environment { variable }))) => {
+                let has_login = !url.username().is_empty() || url.password().is_some();
+                Some(ShownProxy { variable, url: Some(masked_proxy(&url)), has_login })
+            }
+            Ok(Some((_, Origin::Configuration))) | Err(_) => {
+                let is_set = |variable: &&&'static str| (self.0)(variable).is_some_and(|value| !value.is_empty());
+                let variable = PROXY.iter().find(is_set).copied().unwrap_or_default();
+                Some(ShownProxy { variable, url: None, has_login: false })
+            }
+        }
+    }
+
+    /// The variable that says what is reached without the proxy, and its entries as they are understood.
+    #[must_use]
+    pub fn shown_bypass(&self) -> Option<(&'static str, String)> {
+        let (variable, text) = self.first(&NO_PROXY).ok().flatten()?;
+        Some((variable, Bypass::of_variable(&text).0.to_string()))
     }
 }
 

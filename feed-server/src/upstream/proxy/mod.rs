@@ -22,7 +22,7 @@ use url::Url;
 
 pub use crate::config::Bypass;
 use crate::config::{self, ProxyUrl};
-pub use environment::Environment;
+pub use environment::{Environment, ShownProxy};
 pub use error::{PasswordMistake, ProxyError, SecretFileError};
 pub(crate) use password::read_secret;
 pub use secret::{Credentials, Secret};
