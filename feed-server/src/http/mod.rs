@@ -9,6 +9,7 @@ pub mod console;
 pub mod content;
 pub mod errors;
 pub mod measure;
+pub mod pictures;
 mod routes;
 pub mod server;
 pub mod tls;
