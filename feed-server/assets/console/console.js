@@ -107,6 +107,58 @@
     if (button) button.disabled = false;
   });
 
+  // Forms with a file: it may be dropped on them, and how much of it is sent is shown. What comes back is the next page.
+  const send = (form) => {
+    const file = form.querySelector("input[type=file]").files[0];
+    const most = Number(form.dataset.most);
+    if (file && most && file.size > most) {
+      return complain(form, `The zip has ${file.size} bytes, and ${most} are taken; if it is genuine, raise [bundles] max_upload.`);
+    }
+    const button = form.querySelector("button");
+    button.disabled = true;
+    form.querySelector("[role=alert]")?.remove();
+    const bar = document.createElement("progress");
+    bar.setAttribute("aria-label", "Sent");
+    form.append(bar);
+    say("The zip is being sent.");
+    const request = new XMLHttpRequest();
+    const end = (sentence) => {
+      bar.remove();
+      button.disabled = false;
+      complain(form, sentence);
+    };
+    request.upload.addEventListener("progress", (event) => {
+      if (!event.lengthComputable) return;
+      bar.max = event.total;
+      bar.value = event.loaded;
+    });
+    // Everything is there, and is being looked at.
+    request.upload.addEventListener("load", () => { bar.removeAttribute("value"); say("The zip is being looked at."); });
+    request.addEventListener("load", () => {
+      if (request.status < 300) return location.assign(request.responseURL);
+      const page = new DOMParser().parseFromString(request.responseText, "text/html");
+      end(page.getElementById("problem")?.textContent || `The server answered with status ${request.status}.`);
+    });
+    request.addEventListener("error", () => end("The upload broke off. Where that happens again, the zip may be larger than is taken, or not for this server."));
+    request.open("POST", form.action);
+    request.send(new FormData(form));
+  };
+  for (const form of document.querySelectorAll("form[data-upload]")) {
+    const input = form.querySelector("input[type=file]");
+    const place = form.querySelector(".drop");
+    form.addEventListener("submit", (event) => { event.preventDefault(); send(form); });
+    for (const name of ["dragenter", "dragover"]) {
+      place.addEventListener(name, (event) => { event.preventDefault(); place.classList.add("over"); });
+    }
+    for (const name of ["dragleave", "drop"]) place.addEventListener(name, () => place.classList.remove("over"));
+    place.addEventListener("drop", (event) => {
+      event.preventDefault();
+      if (event.dataTransfer.files.length !== 1) return complain(form, "Drop one file, a zip.");
+      input.files = event.dataTransfer.files;
+      form.requestSubmit();
+    });
+  }
+
   // A browser keeps the session's cookie back where another site, such as a mail, led it here. This page may ask for itself.
   if (document.querySelector("[data-log-in]")) {
     fetch("/login/state", { headers: BY_ITSELF, cache: "no-store" })

@@ -3,15 +3,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bundles::Reasoned as _;
 use bundles::report::Failure;
+use bundles::{Reason, Reasoned as _};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::App;
 use super::runs::Wishes;
+use super::{App, Role};
 use crate::store::StoreError;
 use crate::store::imports::{BroughtBy, ImportKind, ImportRecord};
 
@@ -132,6 +132,25 @@ impl ImportProgress {
     fn lock(&self) -> std::sync::MutexGuard<'_, (ImportStep, u64, u64)> {
         self.step.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A bundle is for a relay, the vendor's zip for an origin. What is for the other is not even received.
+///
+/// # Errors
+/// It is for the other.
+pub fn is_for_this_role(role: Role, kind: ImportKind) -> Result<(), Failure> {
+    let why = match (role, kind) {
+        (Role::Relay, ImportKind::Bundle) | (Role::Origin, ImportKind::VendorZip) => return Ok(()),
+        (Role::Origin, ImportKind::Bundle) => {
+            "this server makes releases itself (it is an origin) and takes none of another's; import the bundle on a relay, \
+             and the vendor's own posture-offline.zip with --vendor"
+        }
+        (Role::Relay, ImportKind::VendorZip) => {
+            "this server makes no releases (it is a relay); import the vendor's zip with --vendor on the origin, and carry \
+             its bundle here"
+        }
+    };
+    Err(Failure::new(Reason::BadRequest, why))
 }
 
 impl App {

@@ -15,6 +15,7 @@ pub mod sessions;
 pub mod settings;
 pub mod tokens;
 pub mod trust;
+pub mod uploads;
 pub mod warnings;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -40,6 +41,7 @@ use failures::Failures;
 use refusals::Refusals;
 use runs::{Request, Runs, Wishes};
 use sessions::Sessions;
+use uploads::Uploads;
 
 /// When the server first started on this data directory.
 const FIRST_START: &str = "first_start";
@@ -84,6 +86,8 @@ pub struct App {
     pub failures: Failures,
     /// Who is logged in to the console.
     pub sessions: Sessions,
+    /// Zips that wait to be imported.
+    pub uploads: Uploads,
     clock: fn() -> Timestamp,
     changes: Mutex<()>,
 }
@@ -108,6 +112,7 @@ impl App {
         let opened = tokio::task::spawn_blocking(move || open(&opening, public_url, clock()));
         let Parts { store, first_start, manners, keys, keys_created, publisher, preparer } =
             opened.await.map_err(|error| internal(&error))??;
+        let uploads = Uploads::open(store.directory());
         let app = Self {
             metrics: Metrics::new().map_err(|error| internal(&error))?,
             published: publisher.published(),
@@ -127,6 +132,7 @@ impl App {
             refusals: Refusals::default(),
             failures: Failures::default(),
             sessions: Sessions::default(),
+            uploads,
             clock,
             changes: Mutex::new(()),
         };

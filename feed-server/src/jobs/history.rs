@@ -1,4 +1,5 @@
-//! Keeps what pictures are drawn of: a sample of the fleet now and then, and what was released.
+//! Keeps what pictures are drawn of: a sample of the fleet now and then, and what was released. Forgets zips that were uploaded and
+//! that nobody imported.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,11 @@ pub async fn keep(app: Arc<App>, stop: CancellationToken) {
     let mut failed = false;
     loop {
         let writing = Arc::clone(&app);
-        match tokio::task::spawn_blocking(move || writing.keep_history()).await {
+        let kept = tokio::task::spawn_blocking(move || {
+            writing.uploads.forget_old();
+            writing.keep_history()
+        });
+        match kept.await {
             Ok(Ok(())) => failed = false,
             // Said once: on a full disk others say it loudly, and nothing hangs on a picture.
             Ok(Err(error)) if !failed => {

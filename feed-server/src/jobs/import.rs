@@ -6,14 +6,13 @@ mod bundle;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bundles::Reason;
 use bundles::report::Failure;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::imports::{Import, ImportProgress, ImportStep, Piece};
+use crate::app::imports::{Import, ImportProgress, ImportStep, Piece, is_for_this_role};
 use crate::app::runs::{RunningImport, Wishes};
-use crate::app::{App, Role, internal};
+use crate::app::{App, internal};
 use crate::store::free_bytes;
 use crate::store::imports::{BroughtBy, ImportKind, ImportOutcome, ImportRecord};
 use crate::sync::intake::{self, Intake, IntakeError, ReceivedZip};
@@ -174,22 +173,6 @@ fn has_room(app: &App, bytes: u64) -> Result<(), IntakeError> {
         Ok(free) if free < needed => Err(IntakeError::NoRoom { needed, free }),
         Ok(_) | Err(_) => Ok(()),
     }
-}
-
-/// A bundle is for a relay, the vendor's zip for an origin. What is for the other is not even received.
-fn is_for_this_role(role: Role, kind: ImportKind) -> Result<(), Failure> {
-    let why = match (role, kind) {
-        (Role::Relay, ImportKind::Bundle) | (Role::Origin, ImportKind::VendorZip) => return Ok(()),
-        (Role::Origin, ImportKind::Bundle) => {
-            "this server makes releases itself (it is an origin) and takes none of another's; import the bundle on a relay, \
-             and the vendor's own posture-offline.zip with --vendor"
-        }
-        (Role::Relay, ImportKind::VendorZip) => {
-            "this server makes no releases (it is a relay); import the vendor's zip with --vendor on the origin, and carry \
-             its bundle here"
-        }
-    };
-    Err(Failure::new(Reason::BadRequest, why))
 }
 
 /// Takes what is in the zip, and publishes it.

@@ -230,7 +230,9 @@ mod tests {
             world.store.note_releases().unwrap();
         }
         let mut batch = Batch::new();
-        [1, 2].map(|number| batch.remove_release(serial(number)));
+        for number in [1, 2] {
+            batch.remove_release(serial(number));
+        }
         world.store.commit(batch).unwrap();
         let here = world.store.releases(usize::MAX).unwrap();
         assert_eq!(here.len(), 1);

@@ -14,7 +14,7 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use std::fs::File;
 
 use bundles::index::{Index, Patterns};
-use bundles::release::{FileRef, Source, SourceKind};
+use bundles::release::{FileRef, ReleasedComponent, Source, SourceKind};
 use bundles::zip_file::ZipFile;
 use bundles::{Component, Digest, FileName, Limits, Version};
 use url::Url;
@@ -75,33 +75,11 @@ impl Reading {
         vouched_by: String,
         stop: Stop,
     ) -> Result<CheckedFeed, SyncError> {
-        let mut zip = offline_zip::open(received.file(), received.length(), &self.limits)?;
-        let layout = Layout::of(&mut zip, &self.base, &self.patterns, &self.limits)?;
-        let opening =
-            Opening { staging: self.staging.clone(), limits: self.limits.clone(), stop, is_known: known.blobs.clone() };
-        let (index, reading, archives) = match layout.index {
-            Some(number) => {
-                let (file, index, new_file) = self.index(&mut zip, number, &layout, &opening)?;
-                let archives = self.archives(&mut zip, layout.wanted(&index)?, &opening)?;
-                (Some((file, new_file)), Some(index.reading), archives)
-            }
-            None => (None, None, self.archives(&mut zip, layout.unnamed(), &opening)?),
-        };
-        // What is carried has to be whole too, though nothing is made of it.
-        for number in (0..zip.entries().len()).filter(|number| !archives.taken.contains_key(number)) {
-            offline_zip::drain(&mut zip, number, &opening.stop)?;
-        }
-        layout.tell_left(&zip, &archives.taken);
-        drop(zip);
-
+        let Content { index, reading, archives } = self.content(&received, &known, stop)?;
         let file = FileRef { name: offline_zip::name()?, sha256: received.sha256(), length: received.length() };
         publishable(&file)?;
         let received_bytes = file.length;
-        let parts = archives.parts.iter().filter_map(|part| {
-            let fetched = archives.taken.get(&part.number)?;
-            Some(Part { component: &part.component, version: part.version.as_ref(), fetched })
-        });
-        let components = components(parts);
+        let components = archives.components();
         // The same content under two names comes once.
         let mut seen = HashSet::new();
         let new_files = archives.taken.into_values().flat_map(|fetched| fetched.new_files);
@@ -129,6 +107,38 @@ impl Reading {
             received_bytes,
             clock_offset: None,
         })
+    }
+
+    /// Reads a zip, all of it, and keeps nothing: what it would make of each component. Takes as long as [`Self::read`], on this
+    /// thread.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn look(&self, zip: &ReceivedZip, known: &Known) -> Result<Vec<ReleasedComponent>, SyncError> {
+        let content = self.content(zip, known, Stop::default())?;
+        Ok(content.archives.components())
+    }
+
+    /// Opens everything that is in a zip.
+    fn content(&self, received: &ReceivedZip, known: &Known, stop: Stop) -> Result<Content, SyncError> {
+        let mut zip = offline_zip::open(received.file(), received.length(), &self.limits)?;
+        let layout = Layout::of(&mut zip, &self.base, &self.patterns, &self.limits)?;
+        let opening =
+            Opening { staging: self.staging.clone(), limits: self.limits.clone(), stop, is_known: known.blobs.clone() };
+        let (index, reading, archives) = match layout.index {
+            Some(number) => {
+                let (file, index, new_file) = self.index(&mut zip, number, &layout, &opening)?;
+                let archives = self.archives(&mut zip, layout.wanted(&index)?, &opening)?;
+                (Some((file, new_file)), Some(index.reading), archives)
+            }
+            None => (None, None, self.archives(&mut zip, layout.unnamed(), &opening)?),
+        };
+        // What is carried has to be whole too, though nothing is made of it.
+        for number in (0..zip.entries().len()).filter(|number| !archives.taken.contains_key(number)) {
+            offline_zip::drain(&mut zip, number, &opening.stop)?;
+        }
+        layout.tell_left(&zip, &archives.taken);
+        Ok(Content { index, reading, archives })
     }
 
     fn index(
@@ -202,10 +212,27 @@ struct WantedMember {
     version: Option<Version>,
 }
 
+/// What is in a zip.
+struct Content {
+    index: Option<(FileRef, Option<CheckedFile>)>,
+    reading: Option<bundles::index::Reading>,
+    archives: Archives,
+}
+
 /// What was taken, and what it is of: one file may be of several components.
 struct Archives {
     parts: Vec<TakenPart>,
     taken: BTreeMap<usize, Fetched>,
+}
+
+impl Archives {
+    fn components(&self) -> Vec<ReleasedComponent> {
+        let parts = self.parts.iter().filter_map(|part| {
+            let fetched = self.taken.get(&part.number)?;
+            Some(Part { component: &part.component, version: part.version.as_ref(), fetched })
+        });
+        components(parts)
+    }
 }
 
 struct TakenPart {

@@ -5,5 +5,7 @@ mod audit;
 mod desk;
 mod doors;
 mod headends;
+mod import;
 mod releases;
+mod settings;
 mod updates;

@@ -108,7 +108,7 @@ pub(in crate::http) fn act(method: &Method, route: &str) -> Act {
         ("POST", "/sync" | "/updates/now") => Act::Sync,
         ("POST", "/login") => Act::Login,
         ("POST", "/logout") => Act::Logout,
-        ("POST", "/imports") => Act::Import,
+        ("POST", "/imports" | "/import/upload" | "/import/{id}/take" | "/import/{id}/forget") => Act::Import,
         ("POST", "/keys/changes") => Act::KeysChange,
         ("DELETE", "/keys/request") => Act::KeysCancel,
         ("POST", "/keys/signatures") => Act::KeysSign,

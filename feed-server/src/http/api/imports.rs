@@ -3,6 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bundles::Reason;
+use bundles::report::Failure;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -90,8 +91,13 @@ pub async fn take(
     let record = handing.answer.await.map_err(|_| stopping())?;
     match record.failure() {
         None => Ok(HttpResponse::Ok().json(ImportView::from(&record))),
-        Some(failure) => Err(Problem::with_status(status(failure.reason), failure.reason, failure.message.clone())),
+        Some(failure) => Err(refused(failure)),
     }
+}
+
+/// What whoever brought a zip is told of it.
+pub(in crate::http) fn refused(failure: &Failure) -> Problem {
+    Problem::with_status(status(failure.reason), failure.reason, failure.message.clone())
 }
 
 fn announced(request: &HttpRequest) -> Option<u64> {
@@ -99,7 +105,7 @@ fn announced(request: &HttpRequest) -> Option<u64> {
 }
 
 /// The file's own name, without folders, as one short line.
-fn plain(name: &str) -> String {
+pub(in crate::http) fn plain(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
     last.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect()
 }

@@ -18,7 +18,7 @@ use crate::http::errors::Problem;
 const MAX_FORM_BYTES: usize = 16 << 10;
 
 /// The name of the field that carries the proof.
-const PROOF: &str = "proof";
+pub(super) const PROOF: &str = "proof";
 
 /// What every form that changes something holds.
 pub(super) fn proof<R>(session: &Session<R>) -> Markup {

@@ -14,12 +14,13 @@ use super::layout::{self, Content, Place};
 use super::live::Part;
 use super::session::Session;
 use super::words;
-use crate::app::App;
+use crate::app::{App, if_readable};
 use crate::headends::HeadendState;
 use crate::http::api::headends::views;
 use crate::http::api::views::HeadendView;
 use crate::http::auth::Read;
 use crate::http::errors::Problem;
+use crate::http::pictures::fleet;
 use crate::store::records::{ReportRecord, Scope};
 
 /// Where they are.
@@ -130,6 +131,7 @@ pub(super) async fn list(session: Session<Read>, app: web::Data<App>, query: web
             div.bar.spread { h1 { "Headends" } }
             (search(&query))
             (part(app, &query)?.within(&query.address("/live/headends")))
+            section.card aria-label="Over time" { (fleet(&if_readable(app.history()).samples, app.now())) }
         };
         Ok(Content { title: PLACE.name.to_owned(), body })
     })

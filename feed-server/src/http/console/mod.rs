@@ -8,11 +8,13 @@ mod assets;
 mod audit;
 mod forms;
 mod headends;
+mod import;
 mod layout;
 mod live;
 mod login;
 mod releases;
 mod session;
+mod settings;
 mod updates;
 mod words;
 
@@ -29,7 +31,8 @@ use super::errors;
 use super::routes::{At, resources, to};
 
 /// The pages that the navigation leads to, in its order. The first one is where people arrive.
-const NAVIGATION: &[Place] = &[updates::PLACE, releases::PLACE, headends::PLACE, audit::PLACE];
+const NAVIGATION: &[Place] =
+    &[updates::PLACE, releases::PLACE, headends::PLACE, import::PLACE, settings::PLACE, audit::PLACE];
 
 /// Every route.
 fn routes() -> Vec<At> {
@@ -44,6 +47,12 @@ fn routes() -> Vec<At> {
     routes.extend(get("/headends", || to(headends::list)));
     routes.extend(get("/live/headends", || to(headends::live)));
     routes.extend(get("/headends/{id}", || to(headends::one)));
+    routes.extend(get("/import", || to(import::page)));
+    routes.extend(get("/live/imports", || to(import::live)));
+    routes.extend(post("/import/upload", to(import::upload)));
+    routes.extend(post("/import/{id}/take", to(import::take)));
+    routes.extend(post("/import/{id}/forget", to(import::forget)));
+    routes.extend(get("/settings", || to(settings::page)));
     routes.extend(get("/audit", || to(audit::list)));
     routes.extend(get("/login", || to(login::page)));
     routes.extend(post("/login", to(login::log_in)));

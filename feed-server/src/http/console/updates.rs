@@ -12,13 +12,14 @@ use super::layout::{self, Content, Place};
 use super::live::Part;
 use super::session::Session;
 use super::words;
-use crate::app::App;
 use crate::app::runs::Wishes;
+use crate::app::{App, if_readable};
 use crate::config::Role;
 use crate::http::api::status;
 use crate::http::api::sync;
 use crate::http::api::views::{CooldownView, ExpiryView, PresentedView, ProgressView, RunView, StatusView};
 use crate::http::auth::{Operate, Read};
+use crate::http::pictures::{content_age, versions};
 use crate::store::evidence::{ChainRecord, common_name};
 use crate::store::records::{Scope, Trigger};
 
@@ -40,6 +41,12 @@ pub(super) async fn page(session: Session<Read>, app: web::Data<App>) -> Shown {
             // Who reads without JavaScript sees a run end as well.
             @if part.is_busy { noscript { p { a href="/" { "Load this page again" } " to see how far the update is." } } }
             (part.within(LIVE))
+            @let history = if_readable(app.history());
+            @let now = app.now();
+            div.two {
+                section.card aria-label="Content" { (content_age(&history.releases, now)) }
+                section.card aria-label="Versions" { (versions(&history.releases, now)) }
+            }
         };
         Ok(Content { title: PLACE.name.to_owned(), body })
     })
