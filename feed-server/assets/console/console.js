@@ -159,6 +159,9 @@
     });
   }
 
+  const insecure = document.getElementById("insecure");
+  if (insecure) insecure.hidden = isSecureContext;
+
   // A browser keeps the session's cookie back where another site, such as a mail, led it here. This page may ask for itself.
   if (document.querySelector("[data-log-in]")) {
     fetch("/login/state", { headers: BY_ITSELF, cache: "no-store" })

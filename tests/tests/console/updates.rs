@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use bundles::Component;
 use bundles::fake::Edition;
-use tests::lab::Fault;
+use tests::lab::{DIRECTORY, Fault};
 use tests::peers::Chromium;
 use tests::world::{DEADLINE, World};
 
@@ -36,6 +36,7 @@ async fn whoever_comes_first_logs_in_updates_and_sees_versions_move_without_a_re
     desk.chromium.wait_for_text(DEADLINE, ".card", "was successful").await?;
     desk.chromium.click("#update-now").await?;
     desk.chromium.wait_for_text(DEADLINE, CONDITIONS, &conditions(&Edition::after())?).await?;
+    desk.chromium.wait_for_text(DEADLINE, ".card", "was successful").await?;
     ensure!(desk.chromium.run("return window.stays === true;", &[]).await? == true, "the page was loaded again");
     desk.is_sound("updates").await
 }
@@ -53,4 +54,20 @@ async fn whoever_may_only_look_sees_why_a_run_failed_and_no_button() -> Result<(
     }
     ensure!(desk.chromium.count("main button").await? == 0, "{page}");
     desk.is_sound("updates-failed").await
+}
+
+#[tokio::test]
+async fn a_run_is_seen_while_it_goes_on_and_has_no_second_beside_it() -> Result<()> {
+    let world = World::builder().build().await?;
+    let gate = world.upstream().gate(&format!("{DIRECTORY}avchart-win.tar.gz"), 100);
+    let desk = Desk::of(world, "operate").await?;
+    desk.chromium.click("#update-now").await?;
+    gate.reached(DEADLINE).await?;
+    desk.chromium.wait_for_text(DEADLINE, ".progress", "of 6 files").await?;
+    ensure!(desk.page().await?.contains("An update is running"), "{}", desk.page().await?);
+    ensure!(desk.chromium.count("#update-now").await? == 0, "a second one can be asked for");
+    desk.is_sound("updates-running").await?;
+    gate.release();
+    desk.chromium.wait_for_text(DEADLINE, CONDITIONS, &conditions(&Edition::before())?).await?;
+    desk.chromium.wait_for_text(DEADLINE, "#says", "Release 1 is the newest.").await
 }

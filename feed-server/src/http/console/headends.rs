@@ -29,6 +29,9 @@ pub(super) const PLACE: Place = Place { name: "Headends", path: "/headends", lea
 /// Rows of one page: a screen or three, some 60 KiB.
 const ROWS: usize = 100;
 
+/// Characters of a failure's message in a list: a line or two. A headend's own page has all of it.
+const MAX_WHY: usize = 160;
+
 /// What can be searched for: longer than any id.
 const MAX_SEARCH: usize = 300;
 
@@ -265,7 +268,7 @@ fn line(view: &HeadendView, against: &Against) -> Markup {
         tr {
             th scope="row" { a href={ "/headends/" (view.id) } { (view.id) } }
             td { (words::state(view.state)) }
-            td.sentence { (why(view, against)) }
+            td.sentence { (why(view, against, Some(MAX_WHY))) }
             td { @match report.and_then(|report| report.serial) { Some(serial) => (serial), None => "–" } }
             @for (component, _) in &COLUMNS {
                 td.version { @match report.and_then(|report| report.components.get(component)) { Some(version) => (words::version(version)), None => "–" } }
@@ -275,8 +278,8 @@ fn line(view: &HeadendView, against: &Against) -> Markup {
     }
 }
 
-/// Why its state is what it is, in one line.
-fn why(view: &HeadendView, against: &Against) -> Markup {
+/// Why its state is what it is, a failure's message cut to `most` characters.
+fn why(view: &HeadendView, against: &Against, most: Option<usize>) -> Markup {
     let Some(ReportRecord { received, report }) = &view.report else {
         return html! { "It never reported; it was added " (words::from_now(view.added, against.now)) "." };
     };
@@ -287,7 +290,7 @@ fn why(view: &HeadendView, against: &Against) -> Markup {
             (HeadendState::Silent, _) => {
                 "No report for " (words::duration(against.now.duration_since(*received))) "; it is to report every " (words::duration(interval)) "."
             }
-            (HeadendState::Failing, Some(failure)) => { (words::reason(failure.reason)) " " (failure.message) }
+            (HeadendState::Failing, Some(failure)) => { (words::reason(failure.reason)) " " (words::cut(&failure.message, most.unwrap_or(usize::MAX))) }
             (HeadendState::Failing, None) => "Its last attempt failed.",
             (HeadendState::Behind, _) => {
                 @match report.serial { Some(serial) => { "It runs release " (serial) }, None => "It runs none" }
@@ -336,9 +339,9 @@ pub(super) async fn one(session: Session<Read>, app: web::Data<App>, id: web::Pa
 
 fn details(view: &HeadendView, against: &Against) -> Markup {
     html! {
-        p { a href="/headends" { "Headends" } }
+        p.where { a href="/headends" { "Headends" } }
         div.bar.spread { h1 { (view.id) " " (words::state(view.state)) } }
-        p { (why(view, against)) }
+        p { (why(view, against, None)) }
         div.two {
             section.card aria-labelledby="about" {
                 h2 #about { "About" }
@@ -361,7 +364,6 @@ fn reported(ReportRecord { received, report }: &ReportRecord) -> Markup {
         div { dt { "Last report" } dd { (words::time(*received)) } }
         div { dt { "Last attempt" } dd { (words::time(report.last_attempt)) } }
         div { dt { "Last success" } dd { @match report.last_success { Some(at) => (words::time(at)), None => "never" } } }
-        @if let Some(failure) = &report.last_failure { div { dt { "Failure" } dd { (words::reason(failure.reason)) " " (failure.message) } } }
         @if let Some(at) = report.next_poll { div { dt { "Next poll" } dd { (words::time(at)) } } }
         div { dt { "Interval" } dd { (words::duration(SignedDuration::from_secs(i64::try_from(report.interval_seconds).unwrap_or(i64::MAX)))) } }
         div { dt { "Client" } dd { (report.client_version) } }

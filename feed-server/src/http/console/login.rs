@@ -123,6 +123,12 @@ fn form(request: &HttpRequest, app: &App, next: &str, problem: Option<&Problem>)
                     "or give the server a certificate (" code { "[listen] tls_certificate" } ")." }
             }
         }
+        @if is_secure(app) {
+            // Only the browser knows how it came here: a proxy in front may end TLS.
+            div.note.warn #insecure role="note" hidden {
+                p { strong { "Open the console by https." } " By this address the browser keeps no session." }
+            }
+        }
         form.login method="post" action="/login" data-log-in[next != "/" && problem.is_none()] {
             input type="hidden" name="next" value=(next);
             label for="token" { "Administrator’s token" }

@@ -73,8 +73,8 @@ fn line(release: &ReleaseRecord, before: Option<&Manifest>, served: Option<Seria
                 @if served == Some(manifest.serial) { " " (words::badge("good", "served")) }
             }
             td { (words::time(manifest.created)) }
-            td { (kind(release)) }
-            td.sentence { (summary(manifest, before)) }
+            td.short { (kind(release)) }
+            td.sentence.changes { (summary(manifest, before)) }
             td.number { (words::bytes(archive_bytes(manifest))) }
         }
     }
@@ -98,10 +98,7 @@ fn summary(manifest: &Manifest, before: Option<&Manifest>) -> Markup {
     let changes = changes(before, manifest);
     html! {
         @if changes.is_empty() { span.hint { "the same content" } }
-        @for (at, change) in changes.iter().enumerate() {
-            @if at > 0 { ", " }
-            span { (change.component) " " (told(change)) }
-        }
+        @for change in &changes { span { (change.component) " " (told(change)) } " " }
     }
 }
 
@@ -171,7 +168,7 @@ fn details(app: &App, release: &ReleaseRecord, before: Option<&Manifest>, publis
     let manifest = &release.manifest;
     let is_served = published.serial() == Some(manifest.serial);
     html! {
-        p { a href="/releases" { "Releases" } }
+        p.where { a href="/releases" { "Releases" } }
         div.bar.spread {
             h1 { "Release " (manifest.serial) @if is_served { " " (words::badge("good", "served")) } }
         }
@@ -189,7 +186,7 @@ fn details(app: &App, release: &ReleaseRecord, before: Option<&Manifest>, publis
                     }
                     div { dt { "Archives" } dd { (words::bytes(archive_bytes(manifest))) } }
                     @if is_served { @if let Some((role, ends)) = valid_until(app) {
-                        div { dt { "Bundle valid until" } dd { (words::time(ends)) span.hint { " (" (role) " metadata; signed anew before)" } } }
+                        div { dt { "Bundle valid until" } dd { (words::time(ends)) span.hint { " (" (role) " metadata)" } } }
                     } }
                 }
             }
@@ -240,7 +237,7 @@ fn downloads(serial: Serial, published: &Published) -> Markup {
                                 td.number { (words::bytes(served.length)) }
                                 td { (words::digest(&served.sha256)) }
                                 td {
-                                    @for (ending, called) in [(".sheet.txt", "sheet to print"), (".sha256", "for sha256sum -c")] {
+                                    @for (ending, called) in [(".sheet.txt", "sheet to print"), (".sha256", "SHA-256 file")] {
                                         @let beside = format!("{path}{ending}");
                                         @if published.get(&beside).is_some() { a href=(beside) { (called) } " " }
                                     }

@@ -31,6 +31,9 @@ const LIVE: &str = "/live/updates";
 /// What ends within this is shown as ending soon, as the warnings have it.
 const ENDS_SOON: SignedDuration = crate::app::warnings::EXPIRES_SOON;
 
+/// In the order in which each vouches for the next.
+const ROLES: [&str; 4] = ["root", "targets", "snapshot", "timestamp"];
+
 /// Shows how things are.
 pub(super) async fn page(session: Session<Read>, app: web::Data<App>) -> Shown {
     layout::show(session, app, &PLACE, |app, session| {
@@ -352,18 +355,31 @@ fn line(run: &RunView) -> Markup {
     }
 }
 
+/// A row for each repository, a column for each role.
 fn metadata(expires: &[ExpiryView], now: Timestamp) -> Markup {
+    let mut repositories: Vec<_> = expires.iter().map(|expiry| &expiry.repository).collect();
+    repositories.dedup();
+    let ends = |repository: &str, role: &str| {
+        expires
+            .iter()
+            .find(|expiry| expiry.repository == repository && expiry.role == role)
+            .map(|expiry| expiry.expires)
+    };
     html! {
         @if !expires.is_empty() {
             section.card aria-labelledby="metadata" {
-                h2 #metadata { "Signed metadata" }
+                h2 #metadata { "Signed metadata is valid until" }
                 div.wide tabindex="0" role="region" aria-labelledby="metadata" {
                     table {
-                        thead { tr { th scope="col" { "Repository" } th scope="col" { "Role" } th scope="col" { "Valid until" } th scope="col" { "Left" } } }
-                        tbody { @for expiry in expires {
+                        thead { tr { th scope="col" { "Repository" } @for role in ROLES { th scope="col" { (role) } } } }
+                        tbody { @for repository in repositories {
                             tr {
-                                td { (expiry.repository) } td { (expiry.role) } td { (words::time(expiry.expires)) }
-                                td { (left(expiry.expires, SignedDuration::from_hours(24), now)) }
+                                th scope="row" { (repository) }
+                                @for role in ROLES {
+                                    td { @if let Some(at) = ends(repository, role) {
+                                        (words::time(at)) " " span.hint { (left(at, SignedDuration::from_hours(24), now)) }
+                                    } }
+                                }
                             }
                         } }
                     }

@@ -111,6 +111,14 @@ pub(super) fn reason(reason: Reason) -> Markup {
     badge("bad", reason.as_str())
 }
 
+/// The beginning of a text that is longer than that many characters; all of it is in its title.
+pub(super) fn cut(text: &str, most: usize) -> Markup {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => html! { span title=(text) { (text[..end].trim_end()) "…" } },
+        None => html! { (text) },
+    }
+}
+
 /// `1 file`, `2 files`.
 pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
@@ -138,6 +146,13 @@ mod tests {
         let at = |seconds: i64| Timestamp::from_second(1_750_000_000 + seconds).unwrap();
         assert_eq!(from_now(at(90), now), "in 1 min 30 s");
         assert_eq!((from_now(at(-90), now), from_now(now, now)), ("1 min 30 s ago".to_owned(), "now".to_owned()));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(cut("äöü", 3).into_string(), "äöü");
+        assert_eq!(cut("äö ü", 3).into_string(), r#"<span title="äö ü">äö…</span>"#);
+        assert_eq!(cut("<b>", usize::MAX).into_string(), "&lt;b&gt;");
     }
 
     #[test]

@@ -46,8 +46,14 @@ impl Chromium {
         let (width, height) = look.size;
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": look.phone });
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics).await?;
+        // They take room in a window, and none in a picture of the whole page.
+        self.devtools("Emulation.setScrollbarsHidden", &json!({ "hidden": true })).await?;
         let scheme = if look.dark { "dark" } else { "light" };
-        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        // A picture shows no colour on its way to another one.
+        let media = json!({ "features": [
+            { "name": "prefers-color-scheme", "value": scheme },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ] });
         self.devtools("Emulation.setEmulatedMedia", &media).await.map(drop)
     }
 
