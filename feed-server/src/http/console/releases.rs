@@ -93,7 +93,7 @@ fn kind(release: &ReleaseRecord) -> Markup {
 fn summary(manifest: &Manifest, before: Option<&Manifest>) -> Markup {
     let Some(before) = before else {
         let count = manifest.components.len();
-        return html! { (words::counted(count, "component", "components")) span.hint { " (nothing before it is retained)" } };
+        return html! { (words::counted(count, "component", "components")) " " span.hint { "(nothing before it is retained)" } };
     };
     let changes = changes(before, manifest);
     html! {
