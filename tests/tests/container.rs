@@ -18,13 +18,15 @@ use url::Url;
 
 const USER: u32 = 65532;
 
-/// Process 1 of namespaces of its own sees the image's root, which cannot be written to, the volume, the configuration, and names, as
+/// Process 1 of namespaces of its own sees the image's root, which cannot be written to, the volume, the configuration, devices and names, as
 /// whatever runs containers provides them.
 const RUN: &str = "
     mount --make-rprivate /
+    mkdir --parents \"$1/dev\"
     touch \"$1/etc/hosts\" \"$1/etc/resolv.conf\"
     mount --bind \"$1\" \"$1\"
     mount --bind /etc/hosts \"$1/etc/hosts\"
+    mount --bind /dev \"$1/dev\"
     mount --bind /etc/resolv.conf \"$1/etc/resolv.conf\"
     mount --bind \"$2\" \"$1/var/lib/posture-feed\"
     mount --bind \"$3\" \"$1/etc/posture-feed\"
