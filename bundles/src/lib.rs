@@ -23,6 +23,7 @@ pub mod report;
 pub mod serial;
 pub mod sheet;
 pub mod signed;
+pub mod support;
 pub mod update_information;
 pub mod version;
 pub mod zip_file;

@@ -11,6 +11,7 @@ mod inspect;
 mod rollback;
 mod run;
 mod status;
+mod support;
 mod update;
 
 use std::path::PathBuf;
@@ -84,6 +85,8 @@ pub enum Command {
     Run,
     /// Read the configuration and the files it names, and tell every mistake
     CheckConfig,
+    /// Write what whoever helps from far away wants to know to one text file, without secrets
+    Support(support::Support),
     /// Write man pages and shell completions, for packages, and what the reference is made of
     #[command(hide = true)]
     Generate(generate::Generate),
@@ -99,8 +102,10 @@ pub enum Command {
 /// What the command ends with; [`report_failure`] says it to people.
 pub async fn dispatch(cli: Cli) -> Result<u8, Failure> {
     // What these have to say goes to standard output; the log would only repeat it.
-    let quiet =
-        matches!(cli.command, Command::Status(_) | Command::Doctor | Command::Inspect(_) | Command::CheckConfig);
+    let quiet = matches!(
+        cli.command,
+        Command::Status(_) | Command::Support(_) | Command::Doctor | Command::Inspect(_) | Command::CheckConfig
+    );
     logging::start(cli.global.log_format, cli.global.verbose, quiet);
     let edge = Edge::system();
     let global = &cli.global;
@@ -115,6 +120,7 @@ pub async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Doctor => doctor::doctor(global, edge).await,
         Command::Run => run::run(global, edge).await,
         Command::CheckConfig => check_config::check_config(global, edge),
+        Command::Support(arguments) => support::support(global, &arguments, edge),
         Command::Generate(arguments) => generate::generate(&arguments),
         #[cfg(debug_assertions)]
         Command::CrashPoints => {

@@ -84,6 +84,11 @@ pub(super) fn status(global: &Global, edge: Edge) -> Result<(), Failure> {
     print(global.json, &facts, &text(&facts, &TimeZone::system()))
 }
 
+/// The same for a file that goes to whoever helps.
+pub(super) fn shown_to_support(local: &Local, edge: Edge) -> Result<String, Failure> {
+    Ok(text(&gather(local, edge)?, &TimeZone::UTC))
+}
+
 fn gather(local: &Local, edge: Edge) -> Result<Facts, Failure> {
     let now = edge.now();
     let paths = &local.paths;

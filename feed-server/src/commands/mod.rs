@@ -20,6 +20,7 @@ pub mod restore;
 pub mod serve;
 mod service;
 pub mod status;
+pub mod support;
 pub mod sync;
 pub mod token;
 pub mod token_file;
@@ -137,6 +138,8 @@ pub enum Verb {
     /// Signing keys and the roots that headends trust
     #[command(subcommand)]
     Keys(keys::Verb),
+    /// Write what whoever helps from far away wants to know to one text file, without secrets
+    Support(support::Arguments),
     /// Write man pages and shell completions, for packages, and what the reference is made of
     #[command(hide = true)]
     Generate(generate::Arguments),
@@ -183,6 +186,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<u8> {
         Verb::Token(verb) => token::run(&global, verb).await,
         Verb::Audit(arguments) => audit::run(&global, arguments).await,
         Verb::Keys(verb) => keys::run(&global, verb).await,
+        Verb::Support(arguments) => support::run(&global, arguments).await,
         Verb::Generate(arguments) => generate::run(&arguments),
         Verb::Backup(arguments) => backup::run(&global, arguments).await,
         Verb::Restore(arguments) => restore::run(&global, arguments).await,

@@ -24,7 +24,7 @@ use crate::http::api::views::{CooldownView, ExpiryView, RunView, StatusView};
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Be a probe for Nagios and its like: one line, figures, details, and the exit codes 0 OK, 1 WARNING, 2 CRITICAL, 3
-    /// UNKNOWN; asks a server that runs, and no other
+    /// UNKNOWN; asks the server that runs, and opens nothing itself
     #[arg(long)]
     pub check: bool,
     /// With --check: the last success may be that old before it is a WARNING [default: 6h, three intervals at least]
@@ -57,7 +57,7 @@ pub async fn run(global: &Global) -> anyhow::Result<()> {
     print(&chain::text(presented, detail, clock::now()))
 }
 
-fn text(status: &StatusView, is_running: bool) -> String {
+pub(super) fn text(status: &StatusView, is_running: bool) -> String {
     let mut text = status.update_information.to_text(&TimeZone::system());
     let none = || "none".to_owned();
     let release = status.release.as_ref().map_or_else(
