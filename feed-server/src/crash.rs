@@ -31,6 +31,8 @@ pub const POINTS: &[&str] = &[
     "prepare.forgotten",
     "manners.before_keep",
     "manners.kept",
+    "republish.before_commit",
+    "republish.committed",
     "keys.made",
     "keys.committed",
     "keys.before_removal",

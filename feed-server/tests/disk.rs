@@ -158,9 +158,7 @@ fn published(data: &Path) {
     store.blobs.adopt(CheckedFile::check(&store.staging, archive, &mut &b"archive"[..]).unwrap()).unwrap();
     store
         .commit(
-            store
-                .release_batch(&ReleaseRecord { manifest, signed: None, taken: None, restored_from: None }, &[])
-                .unwrap(),
+            store.release_batch(&ReleaseRecord { manifest, signed: None, taken: None, content_of: None }, &[]).unwrap(),
         )
         .unwrap();
     let mut config = Config::default();

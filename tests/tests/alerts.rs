@@ -213,6 +213,7 @@ fn queries(panels: &Value) -> Vec<String> {
 async fn whatever_rules_and_dashboard_ask_for_is_exposed_by_a_real_server() -> Result<()> {
     let world = World::builder().tls().metrics_listener().build().await?;
     world.sync().await?.success()?;
+    world.feed_server(["release", "hold", "--reason", "for its metrics"]).await?.success()?;
     let mut exposed: BTreeSet<String> = asked_for(&world.metrics_text().await?);
     // There only while a run goes on.
     exposed.insert("posture_feed_run_started_timestamp_seconds".to_owned());

@@ -97,7 +97,7 @@ impl App {
     }
 
     /// Who calls this holds the lock on changes.
-    fn put(&self, batch: Batch, records: &[NewRecord]) -> Result<(), StoreError> {
+    pub(super) fn put(&self, batch: Batch, records: &[NewRecord]) -> Result<(), StoreError> {
         self.store.audit(batch, records, self.now(), kept_for(self.config.data.audit_days))
     }
 }

@@ -295,6 +295,12 @@ impl Files {
 }
 
 impl Presented {
+    /// All that is sent, the server's own first.
+    #[must_use]
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.key.cert.clone()
+    }
+
     fn if_valid(self, files: &config::Tls, now: Timestamp) -> Result<Self, CertificateError> {
         let (not_before, not_after) = (self.leaf.not_before, self.leaf.not_after);
         if now > not_after {

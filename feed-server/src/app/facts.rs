@@ -3,6 +3,7 @@
 use bundles::Version;
 use jiff::Timestamp;
 
+use super::ise::IseState;
 use super::warnings::WarningKind;
 use super::{App, if_readable};
 use crate::metrics::{Facts, results};
@@ -42,6 +43,15 @@ impl App {
             let count = warnings.iter().filter(|warning| warning.kind == kind).count();
             facts.warning.add(&[kind.as_str()], u64::from(count > 0));
         }
+        if let Some(deployments) = if_readable(self.ise_deployments().map(Some)) {
+            for state in IseState::ALL {
+                let count = deployments.iter().filter(|deployment| deployment.state == state).count();
+                facts.ise_deployments.add(&[state.as_str()], count as u64);
+            }
+        }
+        let holding = self.holding();
+        facts.release_held.set(u64::from(holding.is_held()));
+        facts.release_held_since_timestamp_seconds.set_time(holding.since());
         let headends = self.headends().and_then(|headends| Ok((headends, self.release_times()?)));
         if let Some((headends, releases)) = if_readable(headends.map(Some)) {
             for (state, count) in headends::count(self.now(), &headends, &releases) {

@@ -6,7 +6,9 @@ pub mod certificate;
 pub mod facts;
 pub mod failures;
 pub mod history;
+pub mod holding;
 pub mod imports;
+pub mod ise;
 pub mod manners;
 pub mod refusals;
 pub mod role;
@@ -88,6 +90,8 @@ pub struct App {
     pub sessions: Sessions,
     /// Zips that wait to be imported.
     pub uploads: Uploads,
+    /// Sees what ISE deployments do.
+    pub ise: ise::Observer,
     clock: fn() -> Timestamp,
     changes: Mutex<()>,
 }
@@ -119,6 +123,7 @@ impl App {
             prepared: preparer.prepared(),
             preparer: Arc::new(preparer),
             config,
+            ise: ise::Observer::open(&store),
             inbox: Inbox::open(store.clone()).map_err(|error| internal(&error))?,
             store,
             keys,

@@ -59,6 +59,8 @@ enum Phase {
     Idle,
     Asked(Request),
     Running(Arc<Progress>),
+    /// An earlier release is released again.
+    Acting,
     /// An import, and what it is to be begun with until somebody does.
     Importing(Arc<ImportProgress>, Option<Import>),
 }
@@ -77,6 +79,9 @@ impl Phase {
             Self::Asked(request) => Err(busy("update run", request.run)),
             Self::Running(progress) => Err(busy("update run", progress.run)),
             Self::Importing(progress, _) => Err(busy("import", progress.id)),
+            Self::Acting => {
+                Err(Failure::new(Reason::Busy, "an earlier release is being released again; try again in a moment"))
+            }
         }
     }
 }
@@ -143,6 +148,17 @@ impl Runs {
         Some((import, RunningImport { runs: self, progress, record: None }))
     }
 
+    /// Keeps runs and imports from beginning, until the guard is dropped.
+    ///
+    /// # Errors
+    /// Busy: one is asked for or going on.
+    pub fn act(&self) -> Result<Acting<'_>, Failure> {
+        let mut state = self.lock();
+        state.phase.idle()?;
+        state.phase = Phase::Acting;
+        Ok(Acting { runs: self })
+    }
+
     /// Nothing begins any more: an import that nobody has begun is let go, so that whoever brought it need not wait.
     pub fn close(&self) {
         let mut state = self.lock();
@@ -158,7 +174,7 @@ impl Runs {
     pub fn importing(&self) -> Option<Arc<ImportProgress>> {
         match &self.lock().phase {
             Phase::Importing(progress, _) => Some(Arc::clone(progress)),
-            Phase::Idle | Phase::Asked(_) | Phase::Running(_) => None,
+            Phase::Idle | Phase::Asked(_) | Phase::Running(_) | Phase::Acting => None,
         }
     }
 
@@ -173,7 +189,7 @@ impl Runs {
     pub fn asked(&self) -> Option<Request> {
         match self.lock().phase {
             Phase::Asked(request) => Some(request),
-            Phase::Idle | Phase::Running(_) | Phase::Importing(..) => None,
+            Phase::Idle | Phase::Running(_) | Phase::Importing(..) | Phase::Acting => None,
         }
     }
 
@@ -182,7 +198,7 @@ impl Runs {
     pub fn progress(&self) -> Option<Arc<Progress>> {
         match &self.lock().phase {
             Phase::Running(progress) => Some(Arc::clone(progress)),
-            Phase::Idle | Phase::Asked(_) | Phase::Importing(..) => None,
+            Phase::Idle | Phase::Asked(_) | Phase::Importing(..) | Phase::Acting => None,
         }
     }
 
@@ -263,6 +279,20 @@ impl Drop for Running<'_> {
         if let Some(record) = self.record.take() {
             state.last = Some(record);
         }
+    }
+}
+
+/// Neither a run nor an import begins before this is dropped.
+#[derive(Debug)]
+pub struct Acting<'a> {
+    runs: &'a Runs,
+}
+
+impl Drop for Acting<'_> {
+    fn drop(&mut self) {
+        self.runs.lock().phase = Phase::Idle;
+        // A run may be due since.
+        self.runs.wake();
     }
 }
 

@@ -189,6 +189,14 @@ impl Door {
         Ok(self.send(Method::POST, path, Some(body)).await?.json().await?)
     }
 
+    /// Asks for something to happen that is answered without facts.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn tell(&self, path: &str, body: &impl Serialize) -> anyhow::Result<()> {
+        self.send(Method::POST, path, Some(body)).await.map(drop)
+    }
+
     /// Asks for something to go.
     ///
     /// # Errors

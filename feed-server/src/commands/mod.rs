@@ -12,6 +12,7 @@ pub mod generate;
 pub mod headend;
 pub mod health;
 pub mod inspect;
+pub mod ise;
 pub mod keys;
 pub mod logging;
 pub mod output;
@@ -130,6 +131,9 @@ pub enum Verb {
     /// Headends that may report
     #[command(subcommand)]
     Headend(headend::Verb),
+    /// ISE deployments, as far as they can be seen, and what to type there
+    #[command(subcommand)]
+    Ise(ise::Verb),
     /// Administrators' tokens
     #[command(subcommand)]
     Token(token::Verb),
@@ -183,6 +187,7 @@ async fn dispatch(Cli { global, verb }: Cli) -> anyhow::Result<u8> {
         Verb::Release(verb) => release::run(&global, verb).await,
         Verb::Bundle(verb) => bundle::run(&global, verb).await,
         Verb::Headend(verb) => headend::run(&global, verb).await,
+        Verb::Ise(verb) => ise::run(&global, verb).await,
         Verb::Token(verb) => token::run(&global, verb).await,
         Verb::Audit(arguments) => audit::run(&global, arguments).await,
         Verb::Keys(verb) => keys::run(&global, verb).await,

@@ -1,16 +1,21 @@
 //! `feed-server release …`
 
+mod evidence;
+mod holding;
+
+use bundles::Serial;
 use bundles::release::{Source, SourceKind};
-use bundles::{Manifest, Serial};
 use clap::Subcommand;
 
 use super::Global;
 use super::door::Door;
 use super::output::{bytes, local_time, print, print_json, print_table};
-use crate::http::api::views::ReleaseSummary;
+use crate::http::api::views::{ReleaseDetails, ReleaseSummary};
+
+pub(super) use holding::held;
 
 /// What there is to run.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub enum Verb {
     /// List the retained releases, newest first
     List,
@@ -19,12 +24,37 @@ pub enum Verb {
         /// Its number [default: the newest]
         serial: Option<Serial>,
     },
+    /// Show where a release came from, with chains, digests and who asked, and who runs it: plain text to be filed
+    Evidence {
+        /// Its number
+        serial: Serial,
+    },
+    /// Make or follow no new release until `resume`: headends and ISE stay on what they run
+    Hold {
+        /// Why, for whoever is woken next
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// End a hold; where there is none, let what was withdrawn come back
+    Resume {
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Release the content of an earlier release under the next number; what it takes the place of does not come back
+    Republish {
+        /// The release whose content is wanted
+        serial: Serial,
+        /// Why, for whoever is woken next
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
 }
 
-/// Lists releases, or shows one.
+/// Lists releases, shows one, holds them, or releases one again.
 ///
 /// # Errors
-/// There is no such release, or no way to the data.
+/// There is no such release, it cannot be held or released again, or there is no way to the data.
 pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::List => {
@@ -33,7 +63,7 @@ pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
             if global.json { print_json(&releases) } else { list(&releases) }
         }
         Verb::Show { serial } => {
-            let manifest: Manifest = Door::with(global, async |door| {
+            let release: ReleaseDetails = Door::with(global, async |door| {
                 let serial = match serial {
                     Some(serial) => serial,
                     None => door.newest().await?,
@@ -41,27 +71,32 @@ pub async fn run(global: &Global, verb: Verb) -> anyhow::Result<()> {
                 door.get(&format!("/api/v1/releases/{serial}")).await
             })
             .await?;
-            if global.json { print_json(&manifest) } else { show(&manifest) }
+            if global.json { print_json(&release) } else { show(&release) }
         }
+        Verb::Evidence { serial } => evidence::run(global, serial).await,
+        Verb::Hold { reason } => holding::hold(global, reason).await,
+        Verb::Resume { reason } => holding::resume(global, reason).await,
+        Verb::Republish { serial, reason } => holding::republish(global, serial, reason).await,
     }
 }
 
 fn list(releases: &[ReleaseSummary]) -> anyhow::Result<()> {
     let mut rows = vec![["RELEASE", "MADE", "SIZE", "VERSIONS"].map(str::to_owned)];
     for release in releases {
+        let again = release.content_of.map_or_else(String::new, |of| format!("; content of {of} again"));
         let versions: Vec<_> =
             release.components.iter().map(|c| format!("{} {}", c.component, short(&c.version))).collect();
         rows.push([
             release.serial.to_string(),
             local_time(release.created),
             bytes(release.archive_bytes),
-            versions.join(", "),
+            versions.join(", ") + &again,
         ]);
     }
     print_table(&rows)
 }
 
-fn show(manifest: &Manifest) -> anyhow::Result<()> {
+fn show(ReleaseDetails { manifest, content_of }: &ReleaseDetails) -> anyhow::Result<()> {
     let mut rows = vec![["COMPONENT", "VERSION", "FILE", "SIZE", "SHA-256"].map(str::to_owned)];
     for released in &manifest.components {
         for file in &released.files {
@@ -76,6 +111,9 @@ fn show(manifest: &Manifest) -> anyhow::Result<()> {
     }
     print_table(&rows)?;
     let mut lines = format!("\n{:<13} {}\n", "Source", source_line(&manifest.source));
+    if let Some(of) = content_of {
+        lines.push_str(&format!("{:<13} the content of release {of} again\n", "Again"));
+    }
     if let Some(sha256) = &manifest.source.sha256 {
         lines.push_str(&format!("{:<13} {sha256}\n", "SHA-256"));
     }

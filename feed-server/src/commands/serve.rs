@@ -138,8 +138,9 @@ async fn start_work(
     let preparing = tokio::spawn(jobs::prepare::keep(Arc::clone(app), stop.clone()));
     let access = tokio::spawn(jobs::access::keep(Arc::clone(app), stop.clone()));
     let remembering = tokio::spawn(jobs::history::keep(Arc::clone(app), stop.clone()));
+    let seeing = tokio::spawn(jobs::ise::keep(Arc::clone(app), stop.clone()));
     let looking = tokio::spawn(jobs::certificate::keep(Arc::clone(app), hangup, stop.clone()));
-    let mut work = vec![ticking, running, signing, preparing, access, remembering, looking];
+    let mut work = vec![ticking, running, signing, preparing, access, remembering, seeing, looking];
     match app.role() {
         Role::Relay => work.push(tokio::spawn(jobs::incoming::keep(Arc::clone(app), stop.clone()))),
         Role::Origin if app.config.bundles.watched_folder.is_some() => {

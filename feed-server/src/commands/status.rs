@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 
 use super::door::Door;
 use super::output::{local_time, print, print_json};
-use super::release::source_line;
+use super::release::{held, source_line};
 use super::{Global, chain};
 use crate::app::warnings::Warning;
 use crate::clock;
@@ -65,7 +65,8 @@ pub(super) fn text(status: &StatusView, is_running: bool) -> String {
         |release| {
             // Who is woken at night asks first whether anybody is worse off.
             let stays = if status.last_failure.is_some() { "; it stays what headends get" } else { "" };
-            format!("{}, made {}{stays}", release.serial, local_time(release.created))
+            let again = release.content_of.map_or_else(String::new, |of| format!(", the content of {of} again"));
+            format!("{}, made {}{again}{stays}", release.serial, local_time(release.created))
         },
     );
     let server = if is_running { "running" } else { "not running" };
@@ -77,6 +78,7 @@ pub(super) fn text(status: &StatusView, is_running: bool) -> String {
         ("Source", status.release.as_ref().and_then(|release| release.source.as_ref()).map_or_else(none, source_line)),
         ("Next run", status.next_run.map_or_else(none, local_time)),
     ];
+    lines.extend(held(&status.holding).into_iter().map(|held| ("Held", held)));
     if is_relay {
         let by_hand = || "nobody: it is fed by hand, with `feed-server bundle import`".to_owned();
         lines.push(("Follows", status.follows.clone().unwrap_or_else(by_hand)));

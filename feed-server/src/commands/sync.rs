@@ -58,6 +58,9 @@ fn told(run: &RunView) -> String {
     let took = run.ended.map_or(0, |ended| ended.duration_since(run.started).as_secs());
     let received = output::bytes(run.received_bytes);
     match run.serial {
+        None if run.message.is_some() => {
+            format!("Nothing is released: {}.\n", run.message.as_deref().unwrap_or_default())
+        }
         Some(serial) => format!("Release {serial} is published ({received} received, {took} s).\n"),
         None => format!("Already up to date ({received} received, {took} s).\n"),
     }

@@ -16,7 +16,7 @@ use actix_web::body::SizedStream;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError as _, web};
 use arc_swap::ArcSwap;
-use bundles::Reason;
+use bundles::{Digest, Reason, Serial};
 use bytes::Bytes;
 use futures_util::stream::empty;
 
@@ -51,6 +51,17 @@ const VARY: &str = "accept-encoding, available-dictionary";
 
 /// RFC 9842, section 2.1.
 const USE_AS_DICTIONARY: header::HeaderName = header::HeaderName::from_static("use-as-dictionary");
+
+/// What was asked for of the vendor's layout, for whoever sees what ISE does; kept with the answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum OfVendorLayout {
+    /// The index of that release.
+    Index(Serial),
+    /// An archive, and how long it is.
+    Archive(Digest, u64),
+    /// What is not there.
+    Missing,
+}
 
 /// The routes. They need `web::Data<ArcSwap<Published>>` and `web::Data<ArcSwap<Prepared>>`, and answer GET and HEAD.
 pub fn configure(cfg: &mut web::ServiceConfig) {
@@ -88,10 +99,22 @@ async fn get(
         None if path.contains('%') => published.get(&path.replace("%2B", "+").replace("%2b", "+")),
         found => found,
     };
-    match found {
+    let mut response = match found {
         Some(served) => answer(&request, served, &prepared.load_full()).await,
         None => missing(path, &published),
+    };
+    if path.starts_with(VENDOR_LAYOUT) {
+        let asked = match (found, published.serial()) {
+            (None, _) => Some(OfVendorLayout::Missing),
+            (Some(_), Some(serial)) if path == INDEX => Some(OfVendorLayout::Index(serial)),
+            (Some(served), _) if path != INDEX => Some(OfVendorLayout::Archive(served.sha256, served.length)),
+            (Some(_), _) => None,
+        };
+        if let Some(asked) = asked {
+            response.extensions_mut().insert(asked);
+        }
     }
+    response
 }
 
 async fn answer(request: &HttpRequest, served: &Served, prepared: &Prepared) -> HttpResponse {

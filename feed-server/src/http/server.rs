@@ -151,7 +151,10 @@ impl Servers {
         let is_tls = bound.certificate.is_some();
         let limit = connections::at_most(app.config.listen.connections, open_files);
         let ended = &app.metrics.connections;
-        let open = Arc::new(Connections::new(limit, Terms::new(), ended, "public"));
+        let seeing = Arc::clone(app);
+        let open = Connections::new(limit, Terms::new(), ended, "public");
+        let open = open.telling(move |from, alert| seeing.ise.alerted(from, alert, seeing.now()));
+        let open = Arc::new(open);
         let tls = bound
             .certificate
             .map(|certificate| tls::config(certificate, &bound.clients).map_err(ServerError::Tls))

@@ -6,10 +6,12 @@ mod bundle;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bundles::Reason;
 use bundles::report::Failure;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::update::Taken;
 use crate::app::imports::{Import, ImportProgress, ImportStep, Piece, is_for_this_role};
 use crate::app::runs::{RunningImport, Wishes};
 use crate::app::{App, internal};
@@ -42,6 +44,7 @@ pub async fn run(app: &Arc<App>, import: Import, running: RunningImport<'_>, sto
         super::update::end_interrupted(app).await;
         put(app, &record, from.clone()).await?;
         is_for_this_role(app.role(), record.kind)?;
+        refuse_held(app).await?;
         receive(app, &progress, brought.length, &mut pieces).await
     };
     let received = tokio::select! {
@@ -175,6 +178,12 @@ fn has_room(app: &App, bytes: u64) -> Result<(), IntakeError> {
     }
 }
 
+/// While somebody holds releases, nothing is even received.
+async fn refuse_held(app: &Arc<App>) -> Result<(), Failure> {
+    let app = Arc::clone(app);
+    tokio::task::spawn_blocking(move || app.refuse_imports()).await.map_err(|error| internal(&error))?
+}
+
 /// Takes what is in the zip, and publishes it.
 async fn bring_in(
     app: &Arc<App>,
@@ -234,7 +243,8 @@ async fn vendors(
         () = stop.cancelled() => return Err(super::startup::import_cut_off()),
     };
     Ok(match made {
-        Some(serial) => ImportOutcome::Imported { serial },
-        None => ImportOutcome::UpToDate { serial: app.newest().map(|newest| newest.serial) },
+        Taken::Released(serial) => ImportOutcome::Imported { serial },
+        Taken::Nothing => ImportOutcome::UpToDate { serial: app.newest().map(|newest| newest.serial) },
+        Taken::Held(message) => ImportOutcome::Failed { failure: Failure::new(Reason::BadRequest, message) },
     })
 }

@@ -101,6 +101,11 @@ enum Done {
 
 async fn take(app: &Arc<App>, folder: &Folder, file: &Found, still: SignedDuration) -> Done {
     let name = file.name.to_string_lossy().into_owned();
+    // It waits where it is: what is refused goes to quarantine.
+    let holding = Arc::clone(app);
+    if blocking(move || Ok(holding.holding().hold.is_some())).await.unwrap_or_default() {
+        return Done::NotYet;
+    }
     let (looking, found) = (folder.clone(), file.clone());
     match blocking(move || looking.whole(&found)).await {
         Ok(Whole::Yes) => {}

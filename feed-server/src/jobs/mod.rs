@@ -7,6 +7,7 @@ mod follow;
 pub mod history;
 pub mod import;
 pub mod incoming;
+pub mod ise;
 mod password;
 pub mod prepare;
 pub mod resign;

@@ -43,7 +43,7 @@ fn end_run(app: &App, mut run: RunRecord, acts: &mut Acts) -> Result<bool, Store
         None => true,
         // A run that was told to stop leaves the commit that is under way to itself.
         Some(Outcome::Failed { failure }) => *failure == cut_off(),
-        Some(Outcome::Released { .. } | Outcome::Unchanged) => false,
+        Some(Outcome::Released { .. } | Outcome::Unchanged | Outcome::Held { .. }) => false,
     };
     if !is_cut_off {
         return Ok(false);
@@ -115,7 +115,7 @@ impl Acts {
         let starts = runs.iter().map(|run| run.started).chain(imports.iter().map(|import| import.started)).collect();
         let made = runs.iter().filter_map(|run| match run.outcome {
             Some(Outcome::Released { serial }) => Some(serial),
-            Some(Outcome::Unchanged | Outcome::Failed { .. }) | None => None,
+            Some(Outcome::Unchanged | Outcome::Held { .. } | Outcome::Failed { .. }) | None => None,
         });
         let brought = imports.iter().filter_map(|import| match import.outcome {
             Some(ImportOutcome::Imported { serial }) => Some(serial),
@@ -125,7 +125,7 @@ impl Acts {
         let claimed: HashSet<_> = made.chain(brought).collect();
         let releases = app.store.releases(usize::MAX)?.into_iter();
         let is_unclaimed =
-            |release: &ReleaseRecord| release.restored_from.is_none() && !claimed.contains(&release.manifest.serial);
+            |release: &ReleaseRecord| release.content_of.is_none() && !claimed.contains(&release.manifest.serial);
         let unclaimed = releases.filter(is_unclaimed).collect();
         Ok(Self { starts, unclaimed })
     }

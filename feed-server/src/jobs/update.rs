@@ -44,8 +44,9 @@ pub async fn run(app: &Arc<App>, request: Request, running: Running<'_>, stop: &
     };
     let outcome = tokio::select! {
         result = attempt => match result {
-            Ok(Some(serial)) => Outcome::Released { serial },
-            Ok(None) => Outcome::Unchanged,
+            Ok(Taken::Released(serial)) => Outcome::Released { serial },
+            Ok(Taken::Nothing) => Outcome::Unchanged,
+            Ok(Taken::Held(message)) => Outcome::Held { message },
             Err(failure) => Outcome::Failed { failure },
         },
         () = stop.cancelled() => Outcome::Failed { failure: super::startup::cut_off() },
@@ -103,6 +104,9 @@ fn report(app: &App, record: &RunRecord, took: std::time::Duration) {
             let serial = app.published.load().serial().map(Serial::get);
             tracing::info!(run, seconds, bytes, serial, result = "unchanged", "Completed posture update");
         }
+        Outcome::Held { message } => {
+            tracing::warn!(run, seconds, bytes, result = "held", "Completed posture update: {message}");
+        }
         Outcome::Failed { failure } => {
             let reason = failure.reason.as_str();
             tracing::error!(run, seconds, bytes, reason, error = failure.message, "Posture update failed");
@@ -129,13 +133,19 @@ struct Seen {
     source_url: Option<String>,
 }
 
-/// The release that was made, if any was.
-async fn attempt(
-    app: &Arc<App>,
-    request: Request,
-    progress: &Progress,
-    seen: &mut Seen,
-) -> Result<Option<Serial>, Failure> {
+/// What came of something that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// A release.
+    Released(Serial),
+    /// Nothing: it is what the newest release has.
+    Nothing,
+    /// Nothing, since it is held back; the sentence about it.
+    Held(String),
+}
+
+/// What came of it, published.
+async fn attempt(app: &Arc<App>, request: Request, progress: &Progress, seen: &mut Seen) -> Result<Taken, Failure> {
     // Made for each run: it reads the trust anchors' files, which may have changed since the last one.
     let watch = Arc::new(PasswordWatch::new(app));
     let setup = Setup { watch: Arc::clone(&watch) as Arc<dyn Watch>, ..Setup::default() };
@@ -194,14 +204,14 @@ impl Look for Feed<'_> {
 }
 
 /// An origin's run.
-async fn mirror_vendor(way: Way<'_>, progress: &Progress, seen: &mut Seen) -> Result<Option<Serial>, Failure> {
+async fn mirror_vendor(way: Way<'_>, progress: &Progress, seen: &mut Seen) -> Result<Taken, Failure> {
     let app = way.app;
     let (known, newest) = known(app)?;
     match way.ask(&Feed { app, known: &known, progress }, seen).await? {
         Looked::Unchanged { clock_offset, reading, validators, .. } => {
             (seen.clock_offset, seen.reading) = (clock_offset, reading);
             remember(app, validators).await?;
-            Ok(None)
+            Ok(Taken::Nothing)
         }
         Looked::Feed(mut feed) => {
             feed.source.vouched_by = vouching::for_web(way.vendor.verifier(), feed.source.url.as_deref());
@@ -212,7 +222,7 @@ async fn mirror_vendor(way: Way<'_>, progress: &Progress, seen: &mut Seen) -> Re
 }
 
 /// The run of a relay that follows another feed-server.
-async fn follow_server(way: Way<'_>, progress: &Progress, seen: &mut Seen) -> Result<Option<Serial>, Failure> {
+async fn follow_server(way: Way<'_>, progress: &Progress, seen: &mut Seen) -> Result<Taken, Failure> {
     let standing = follow::standing(way.app).await?;
     let brought = way.ask(&Following::new(way.app, &standing, progress), seen).await?;
     seen.clock_offset = brought.clock_offset();
@@ -232,33 +242,47 @@ pub(super) fn known(app: &App) -> Result<(Known, Option<Manifest>), Failure> {
     Ok((known, newest))
 }
 
-/// Makes a release of a feed that passed every check, where it holds anything new.
+/// Makes a release of a feed that passed every check, where it holds anything new and that is not held back. What is held
+/// back is kept all the same, so that it is not fetched again by each run, and is here when releases are resumed.
 pub(super) async fn take(
     app: &Arc<App>,
     feed: CheckedFeed,
     newest: Option<Manifest>,
     accept_version_rollback: bool,
-) -> Result<Option<Serial>, Failure> {
-    let (store, now) = (app.store.clone(), app.now());
-    let take = move || -> Result<Option<Serial>, Failure> {
-        let highest = store.highest_serial().map_err(|error| Failure::of(&error))?;
+) -> Result<Taken, Failure> {
+    let (app, now) = (Arc::clone(app), app.now());
+    let take = move || -> Result<Taken, Failure> {
+        let of = |error: StoreError| Failure::of(&error);
+        let store = &app.store;
+        // Until the release is there: whoever holds releases from now on knows that none comes after.
+        let mut settled = app.settled().map_err(of)?;
+        let highest = store.highest_serial().map_err(of)?;
         let planned = release::plan(&feed, newest.as_ref(), highest, now, accept_version_rollback)
             .map_err(|error| Failure::of(&error))?;
-        match planned {
-            None => release::unchanged(&store, feed).map(|()| None),
-            Some(manifest) => release::commit(&store, feed, &manifest).map(|()| Some(manifest.serial)),
+        let held = planned.as_ref().and_then(|manifest| settled.holding().keeps_back(manifest.files()));
+        match (planned, held) {
+            (None, _) => release::unchanged(store, feed).map(|()| Taken::Nothing),
+            (Some(_), Some(message)) => {
+                return release::unchanged(store, feed).map(|()| Taken::Held(message)).map_err(of);
+            }
+            (Some(manifest), None) => {
+                release::commit(store, feed, &manifest).map(|()| Taken::Released(manifest.serial))
+            }
         }
-        .map_err(|error| Failure::of(&error))
+        .and_then(|taken| settled.end_withdrawal().map(|()| taken))
+        .map_err(of)
     };
     tokio::task::spawn_blocking(take).await.map_err(|error| internal(&error))?
 }
 
-/// What to send as conditions next time.
+/// What to send as conditions next time; upstream has what the newest release has, and so nothing that was withdrawn.
 async fn remember(app: &Arc<App>, mut validators: Vec<Validator>) -> Result<(), Failure> {
-    let store = app.store.clone();
+    let app = Arc::clone(app);
     // In the store's order, so that the same ones are not written again.
     validators.sort_by(|one, other| one.url.cmp(&other.url));
     let remember = move || -> Result<(), StoreError> {
+        app.settled()?.end_withdrawal()?;
+        let store = &app.store;
         if store.validators()? == validators {
             return Ok(());
         }

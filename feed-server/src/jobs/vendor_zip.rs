@@ -3,16 +3,15 @@
 
 use std::sync::Arc;
 
-use bundles::Serial;
 use bundles::report::Failure;
 
-use super::update;
+use super::update::{self, Taken};
 use crate::app::App;
 use crate::app::runs::Wishes;
 use crate::sync::intake::ReceivedZip;
 use crate::sync::vendor_zip::Reading;
 
-/// Takes a zip in; the release that it made, or `None` where the newest one holds the same. `given` is what the zip was
+/// Takes a zip in; what came of it. `given` is what the zip was
 /// called where it came from, `who` answers for it, as an auditor should read it. Of the wishes, only
 /// `accept_version_rollback` means anything here.
 ///
@@ -22,13 +21,7 @@ use crate::sync::vendor_zip::Reading;
 /// # Errors
 /// The zip is refused, and nothing was changed; or the release could not be stored; or it was, and could not be
 /// published, which the next run tries again.
-pub async fn take(
-    app: &Arc<App>,
-    zip: ReceivedZip,
-    given: &str,
-    who: &str,
-    wishes: Wishes,
-) -> Result<Option<Serial>, Failure> {
+pub async fn take(app: &Arc<App>, zip: ReceivedZip, given: &str, who: &str, wishes: Wishes) -> Result<Taken, Failure> {
     let (sha256, bytes) = (zip.sha256(), zip.length());
     tracing::info!(given, who, %sha256, bytes, "taking in the vendor's zip");
     let (known, newest) = update::known(app)?;
@@ -39,9 +32,10 @@ pub async fn take(
     // Also where nothing is new: a kill or a full disk may have left a release half published.
     app.publisher.publish(app.now()).await.map_err(|error| Failure::of(&error))?;
     update::collect(app).await;
-    match made {
-        Some(serial) => tracing::info!(serial = serial.get(), %sha256, "the vendor's zip became a release"),
-        None => tracing::info!(%sha256, "the vendor's zip holds nothing that the newest release lacks"),
+    match &made {
+        Taken::Released(serial) => tracing::info!(serial = serial.get(), %sha256, "the vendor's zip became a release"),
+        Taken::Held(_) => tracing::warn!(%sha256, "the vendor's zip holds what was withdrawn"),
+        Taken::Nothing => tracing::info!(%sha256, "the vendor's zip holds nothing that the newest release lacks"),
     }
     Ok(made)
 }

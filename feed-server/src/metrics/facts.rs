@@ -117,6 +117,12 @@ facts! {
         pub warning: ["kind"],
         /// When each role's signed metadata expires, Unix seconds.
         pub metadata_expires_timestamp_seconds: ["repository", "role"],
+        /// 1 while new releases are held back, by an operator or since content was withdrawn; 0 else.
+        pub release_held: [],
+        /// Since when new releases are held back, Unix seconds; absent while they are not.
+        pub release_held_since_timestamp_seconds: [],
+        /// ISE deployments by state, as far as what they ask for shows it: refused, silent, partial or fetched.
+        pub ise_deployments: ["state"],
         /// Headends by state.
         pub headends: ["state"],
         /// Bytes that content and catalog take.

@@ -19,7 +19,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 metrics! {
     /// Update runs.
     pub struct SyncMetrics {
-        /// Update runs that ended, by result: ok (a new release), unchanged, or the reason of the failure.
+        /// Update runs that ended, by result: ok (a new release), unchanged, held (something new is held back), or the reason of the failure.
         pub sync_total: IntCounterVec ["result"],
         /// How long update runs took, seconds.
         pub sync_duration_seconds: RunSeconds [],
@@ -74,7 +74,7 @@ pub fn described() -> impl Iterator<Item = &'static Described> {
 
 /// Every result that an update run can have.
 pub fn results() -> impl Iterator<Item = &'static str> {
-    ["ok", "unchanged"].into_iter().chain(Reason::ALL.iter().map(|reason| reason.as_str()))
+    ["ok", "unchanged", "held"].into_iter().chain(Reason::ALL.iter().map(|reason| reason.as_str()))
 }
 
 /// Every result that an import can have.

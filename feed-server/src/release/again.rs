@@ -1,5 +1,6 @@
-//! The newest release once more, on a server that was restored from a backup: clients may have seen later ones, of which
-//! nothing is known any more, and take nothing with a lower number than they have seen.
+//! A release once more, under another number: the newest one on a server that was restored from a backup, since clients may
+//! have seen later ones, of which nothing is known any more, and take nothing with a lower number than they have seen; or an
+//! earlier one, since a later one is bad.
 
 use bundles::{Manifest, Serial};
 use jiff::Timestamp;
@@ -31,11 +32,11 @@ pub fn floor(
 
 /// That release under another number.
 #[must_use]
-pub fn again(newest: &ReleaseRecord, serial: Serial, now: Timestamp) -> ReleaseRecord {
+pub fn again(release: &ReleaseRecord, serial: Serial, now: Timestamp) -> ReleaseRecord {
     // Manifests hold whole seconds.
     let created = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let manifest = Manifest { serial, created, ..newest.manifest.clone() };
-    ReleaseRecord { manifest, signed: None, taken: None, restored_from: Some(newest.manifest.serial) }
+    let manifest = Manifest { serial, created, ..release.manifest.clone() };
+    ReleaseRecord { manifest, signed: None, taken: None, content_of: Some(release.manifest.serial) }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::sync::CheckedFeed;
 pub fn commit(store: &Store, feed: CheckedFeed, manifest: &Manifest) -> Result<(), StoreError> {
     adopt_and_check(store, feed.new_files, manifest)?;
     crash::point("blobs.all");
-    let record = ReleaseRecord { manifest: manifest.clone(), signed: None, taken: None, restored_from: None };
+    let record = ReleaseRecord { manifest: manifest.clone(), signed: None, taken: None, content_of: None };
     let batch = store.release_batch(&record, &feed.validators)?;
     crash::point("catalog.before_commit");
     store.commit(batch)?;

@@ -2,7 +2,8 @@
 //!
 //! A run composes the steps: [`plan`], then [`commit`] or [`unchanged`]; [`retain`] before publishing, so that what is
 //! published is what is retained, and [`collect`] after it, when nothing names the old content any more. On a relay,
-//! [`relay::take`] stands in place of planning and committing. After a restore, [`again`] is what the newest release becomes.
+//! [`relay::take`] stands in place of planning and committing. [`again`] is what an
+//! earlier release becomes, after a restore or since a later one is bad.
 
 mod again;
 mod commit;

@@ -82,7 +82,7 @@ pub fn take(store: &Store, received: Received) -> Result<Took, TakeError> {
             manifest: manifest.manifest().clone(),
             signed: Some(signed),
             taken: Some(now),
-            restored_from: None,
+            content_of: None,
         };
         batch.put_release(&record)?;
         let created = record.manifest.created;

@@ -86,7 +86,9 @@ impl ScheduleState {
                 Outcome::Failed { .. } if failing => {
                     state.consecutive_failures = state.consecutive_failures.saturating_add(1);
                 }
-                Outcome::Failed { .. } | Outcome::Released { .. } | Outcome::Unchanged => failing = false,
+                Outcome::Failed { .. } | Outcome::Released { .. } | Outcome::Unchanged | Outcome::Held { .. } => {
+                    failing = false;
+                }
             }
             match run.trigger {
                 Trigger::Schedule | Trigger::Operator => {

@@ -48,6 +48,16 @@ pub enum Act {
     Sync,
     /// Bring a bundle or the vendor's zip.
     Import,
+    /// Name an ISE deployment.
+    IseAdd,
+    /// Remove one.
+    IseRemove,
+    /// Hold releases back.
+    ReleaseHold,
+    /// Let releases go again.
+    ReleaseResume,
+    /// Release the content of an earlier release again.
+    ReleaseRepublish,
     /// Make the first signing keys.
     KeysInit,
     /// Make a next root.
@@ -82,6 +92,11 @@ impl Act {
             Self::Logout => "logout",
             Self::Sync => "sync",
             Self::Import => "import",
+            Self::IseAdd => "ise_add",
+            Self::IseRemove => "ise_remove",
+            Self::ReleaseHold => "release_hold",
+            Self::ReleaseResume => "release_resume",
+            Self::ReleaseRepublish => "release_republish",
             Self::KeysInit => "keys_init",
             Self::KeysChange => "keys_change",
             Self::KeysCancel => "keys_cancel",

@@ -11,7 +11,9 @@ mod directory;
 pub mod evidence;
 pub mod file_blobs;
 pub mod history;
+pub mod holding;
 pub mod imports;
+pub mod ise;
 mod late;
 mod learned;
 mod open;
@@ -73,13 +75,17 @@ pub enum Table {
     Samples,
     /// Serial (big endian) → [`history::PastRelease`], which outlives the release.
     PastReleases,
+    /// Deployment name → [`ise::IseRecord`].
+    Ise,
+    /// Deployment name → [`ise::IseSeen`].
+    IseSeen,
     /// Single values by name, such as the highest serial ever used and the versions of signed metadata.
     State,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Releases,
         Self::Runs,
         Self::Imports,
@@ -92,6 +98,8 @@ impl Table {
         Self::Refusals,
         Self::Samples,
         Self::PastReleases,
+        Self::Ise,
+        Self::IseSeen,
         Self::State,
     ];
 
@@ -111,6 +119,8 @@ impl Table {
             Self::Refusals => "refusals",
             Self::Samples => "samples",
             Self::PastReleases => "past_releases",
+            Self::Ise => "ise",
+            Self::IseSeen => "ise_seen",
             Self::State => "state",
         }
     }

@@ -21,9 +21,9 @@ pub struct ReleaseRecord {
     /// When it was taken from another server, by this one's clock; absent where it was made here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken: Option<Timestamp>,
-    /// The release whose content it has once more, where a restored backup made it so: no run did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restored_from: Option<Serial>,
+    /// The release whose content it has once more, where an operator or a restored backup made it so: no run did.
+    #[serde(rename = "restored_from", default, skip_serializing_if = "Option::is_none")]
+    pub content_of: Option<Serial>,
 }
 
 impl ReleaseRecord {
@@ -104,6 +104,11 @@ pub enum Outcome {
     },
     /// Nothing had changed.
     Unchanged,
+    /// There was something new, and it is held back.
+    Held {
+        /// What holds it, since when and why.
+        message: String,
+    },
     /// It failed and changed nothing.
     Failed {
         /// Why.
@@ -113,12 +118,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The metric label: `ok`, `unchanged` or a reason.
+    /// The metric label: `ok`, `unchanged`, `held` or a reason.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
             Self::Released { .. } => "ok",
             Self::Unchanged => "unchanged",
+            Self::Held { .. } => "held",
             Self::Failed { failure } => failure.reason.as_str(),
         }
     }
@@ -127,7 +133,7 @@ impl Outcome {
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match self {
-            Self::Released { .. } | Self::Unchanged => None,
+            Self::Released { .. } | Self::Unchanged | Self::Held { .. } => None,
             Self::Failed { failure } => Some(failure.reason),
         }
     }

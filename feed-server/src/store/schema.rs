@@ -171,7 +171,7 @@ mod tests {
         restore(&back, &Wanted { file: file.clone(), ..Wanted::default() }, now).unwrap();
         let store = Store::open(&back).unwrap();
         assert_eq!(store.state::<String>("old_word").unwrap().as_deref(), Some("quokka"));
-        assert_eq!(store.newest_release().unwrap().unwrap().restored_from, Some(serial(2)));
+        assert_eq!(store.newest_release().unwrap().unwrap().content_of, Some(serial(2)));
         assert_eq!(fs::read_dir(back.join(KEYS)).unwrap().count(), 8);
     }
 

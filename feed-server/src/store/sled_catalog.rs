@@ -226,6 +226,8 @@ fn prefix(table: Table) -> u8 {
         Table::Refusals => b'x',
         Table::Samples => b'm',
         Table::PastReleases => b'e',
+        Table::Ise => b'd',
+        Table::IseSeen => b'o',
     }
 }
 

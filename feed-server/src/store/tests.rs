@@ -44,7 +44,7 @@ fn release(serial: u64) -> ReleaseRecord {
         },
         signed: None,
         taken: None,
-        restored_from: None,
+        content_of: None,
     }
 }
 

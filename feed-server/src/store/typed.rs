@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::batch::serial_key;
+use super::holding::Holding;
 use super::imports::{ImportOutcome, ImportRecord};
 use super::records::{HeadendRecord, Outcome, ReleaseRecord, ReportRecord, RunRecord, TokenRecord};
 use super::{Batch, Catalog, Learned, Pair, Store, StoreError, Table};
@@ -31,7 +32,7 @@ pub struct RunFacts {
     pub last_outcome: Option<Outcome>,
     /// When a run or an import last ended well, with or without anything new.
     pub last_success: Option<Timestamp>,
-    /// When a run last made a release, or an import brought one.
+    /// When a run last made a release, an import brought one, or an earlier one was released again.
     pub content_changed_at: Option<Timestamp>,
     /// What runs taught of upstream.
     pub learned: Learned,
@@ -49,7 +50,7 @@ impl RunFacts {
                 self.last_success = self.last_success.max(ended);
                 self.content_changed_at = self.content_changed_at.max(ended);
             }
-            Outcome::Unchanged => self.last_success = self.last_success.max(ended),
+            Outcome::Unchanged | Outcome::Held { .. } => self.last_success = self.last_success.max(ended),
             Outcome::Failed { .. } => {}
         }
     }
@@ -146,6 +147,20 @@ impl Store {
     pub fn release_batch(&self, record: &ReleaseRecord, validators: &[Validator]) -> Result<Batch, StoreError> {
         let mut batch = self.validators_batch(validators)?;
         batch.put_release(record)?;
+        Ok(batch)
+    }
+
+    /// A batch that puts a release that has the content of an earlier one, and what is held back from then on.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn again_batch(&self, record: &ReleaseRecord, holding: &Holding, now: Timestamp) -> Result<Batch, StoreError> {
+        let mut batch = Batch::new();
+        batch.put_release(record)?;
+        batch.put_holding(holding)?;
+        let mut facts = self.run_facts()?;
+        facts.content_changed_at = facts.content_changed_at.max(Some(now));
+        batch.put_state(RUN_FACTS, &facts)?;
         Ok(batch)
     }
 

@@ -107,7 +107,7 @@ async fn sync(app: &Arc<App>) -> RunRecord {
 fn failure(run: &RunRecord) -> (Reason, &str) {
     match run.outcome.as_ref().unwrap() {
         Outcome::Failed { failure } => (failure.reason, &failure.message),
-        Outcome::Released { .. } | Outcome::Unchanged => panic!("the run succeeded"),
+        Outcome::Released { .. } | Outcome::Unchanged | Outcome::Held { .. } => panic!("the run succeeded"),
     }
 }
 

@@ -55,6 +55,8 @@ async fn routes(site: &Site) -> Vec<Route> {
 fn body(route: &Route) -> Value {
     match route.path.as_str() {
         "/api/v1/headends" => json!({"id": "new"}),
+        "/api/v1/ise" => json!({"name": "new", "addresses": ["192.0.2.1"]}),
+        "/api/v1/releases/hold" | "/api/v1/releases/resume" => json!({"reason": "x"}),
         "/api/v1/tokens" => json!({"name": "new", "scope": "admin"}),
         path if path.ends_with("/report") => {
             json!({"client_version": "0.1.0", "last_attempt": "2025-03-13T14:24:50Z", "interval_seconds": 7200})

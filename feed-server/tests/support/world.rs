@@ -131,10 +131,7 @@ impl World {
         }
         let batch = self
             .store
-            .release_batch(
-                &ReleaseRecord { manifest, signed: None, taken: None, restored_from: None },
-                &feed.validators,
-            )
+            .release_batch(&ReleaseRecord { manifest, signed: None, taken: None, content_of: None }, &feed.validators)
             .unwrap();
         self.store.commit(batch).unwrap();
         self.server.requests();

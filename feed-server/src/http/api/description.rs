@@ -8,7 +8,10 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{audit, backup, headends, history, imports, keys, releases, report, settings, status, sync, tokens, trust};
+use super::{
+    audit, backup, evidence, headends, history, holding, imports, ise, keys, releases, report, settings, status, sync,
+    tokens, trust,
+};
 use crate::http::errors::PROBLEM_JSON;
 
 /// The description of every route.
@@ -16,10 +19,11 @@ use crate::http::errors::PROBLEM_JSON;
 #[openapi(
     info(title = "Posture Feed", description = "Administrators' API of a feed-server, and the headends' report."),
     paths(
-        openapi, status::get, settings::get, history::get, releases::list, releases::get, sync::start, sync::get, sync::runs, sync::run,
+        openapi, status::get, settings::get, history::get, releases::list, releases::get,
+        evidence::get, holding::hold, holding::resume, holding::republish, sync::start, sync::get, sync::runs, sync::run,
         imports::take, imports::list, imports::get, trust::get,
         headends::list, headends::get, headends::add, headends::remove, headends::token, report::put,
-        tokens::list, tokens::add, tokens::revoke, keys::list, keys::root, keys::change, keys::request,
+        ise::list, ise::add, ise::guide, ise::remove, tokens::list, tokens::add, tokens::revoke, keys::list, keys::root, keys::change, keys::request,
         keys::cancel, keys::sign, audit::list, backup::get,
     ),
     modifiers(&Schemes, &Refusals)

@@ -3,9 +3,12 @@
 pub mod audit;
 pub mod backup;
 pub mod description;
+pub mod evidence;
 pub mod headends;
 pub mod history;
+pub mod holding;
 pub mod imports;
+pub mod ise;
 pub mod keys;
 pub mod monitoring;
 pub mod releases;
@@ -45,7 +48,11 @@ fn routes() -> Vec<At> {
         get("/settings", to(settings::get)),
         get("/history", to(history::get)),
         get("/releases", to(releases::list)),
+        post("/releases/hold", to(holding::hold)),
+        post("/releases/resume", to(holding::resume)),
         get("/releases/{serial}", to(releases::get)),
+        get("/releases/{serial}/evidence", to(evidence::get)),
+        post("/releases/{serial}/republish", to(holding::republish)),
         get("/sync", to(sync::get)),
         post("/sync", to(sync::start)),
         get("/runs", to(sync::runs)),
@@ -60,6 +67,10 @@ fn routes() -> Vec<At> {
         delete("/headends/{id}", to(headends::remove)),
         post("/headends/{id}/token", to(headends::token)),
         At("/headends/{id}/report", Method::PUT, to(report::put)),
+        get("/ise", to(ise::list)),
+        post("/ise", to(ise::add)),
+        get("/ise/guide", to(ise::guide)),
+        delete("/ise/{name}", to(ise::remove)),
         get("/tokens", to(tokens::list)),
         post("/tokens", to(tokens::add)),
         delete("/tokens/{name}", to(tokens::revoke)),

@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use bundles::{Reason, Serial};
 
-use super::views::ReleaseSummary;
+use super::views::{ReleaseDetails, ReleaseSummary};
 use crate::app::App;
 use crate::http::auth::{Allowed, Read};
 use crate::http::errors::{Answer, Problem};
@@ -15,11 +15,11 @@ use crate::http::errors::{Answer, Problem};
 )]
 pub async fn list(_: Allowed<Read>, app: web::Data<App>) -> Answer {
     let releases = web::block(move || app.store.releases(app.config.data.retain_releases)).await??;
-    let summaries: Vec<_> = releases.iter().map(|release| ReleaseSummary::from(&release.manifest)).collect();
+    let summaries: Vec<_> = releases.iter().map(ReleaseSummary::from).collect();
     Ok(HttpResponse::Ok().json(summaries))
 }
 
-/// One release's manifest.
+/// One release's manifest, and which one's content it has again.
 #[utoipa::path(
     get, path = "/api/v1/releases/{serial}", tag = "releases", security(("read" = [])),
     params(("serial" = u64, Path, description = "The release's number")),
@@ -35,5 +35,5 @@ pub async fn get(_: Allowed<Read>, app: web::Data<App>, serial: web::Path<Serial
         let detail = format!("there is no release {serial}; `feed-server release list` shows those that are retained");
         Problem::new(Reason::NotFound, detail)
     })?;
-    Ok(HttpResponse::Ok().json(release.manifest))
+    Ok(HttpResponse::Ok().json(ReleaseDetails { manifest: release.manifest, content_of: release.content_of }))
 }

@@ -54,7 +54,11 @@ pub fn view(app: &App) -> StatusView {
         role: app.role().to_string(),
         follows: app.followed().map(shown),
         update_information: UpdateInformation::new(last_success, last_status, newest.as_ref()),
-        release: newest.as_ref().map(ReleaseSummary::from),
+        release: newest.as_ref().map(|newest| ReleaseSummary {
+            content_of: if_readable(app.store.release(newest.serial)).and_then(|release| release.content_of),
+            ..ReleaseSummary::from(newest)
+        }),
+        holding: app.holding(),
         cannot_store,
         cannot_publish: app.publisher.failure(),
         next_run: app.runs.next_due(),
@@ -86,7 +90,7 @@ fn expiry((repository, role, expires): Expiry) -> ExpiryView {
 fn failure(run: &RunRecord) -> Option<&Failure> {
     match &run.outcome {
         Some(Outcome::Failed { failure }) => Some(failure),
-        Some(Outcome::Released { .. } | Outcome::Unchanged) | None => None,
+        Some(Outcome::Released { .. } | Outcome::Unchanged | Outcome::Held { .. }) | None => None,
     }
 }
 

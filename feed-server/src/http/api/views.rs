@@ -2,20 +2,26 @@
 
 mod access;
 mod audit;
+mod evidence;
 mod history;
 mod imports;
+mod ise;
 mod keys;
 mod manners;
+mod releases;
 mod runs;
 mod server_certificate;
 mod settings;
 
 pub use access::{HeadendView, IssuedToken, NewHeadend, NewToken, TokenView};
 pub use audit::AuditView;
+pub use evidence::{EvidenceView, RunsIt};
 pub use history::HistoryView;
 pub use imports::{ImportProgressView, ImportView, ImportsView, TrustView};
+pub use ise::{IseListView, IseView, NewIse};
 pub use keys::{KeyView, KeysChange, KeysView, LackingView, NextRootView, RootView, SignerView};
 pub use manners::{CooldownView, PasswordRefusedView};
+pub use releases::{ReasonGiven, ReleaseDetails, RepublishRequest};
 pub use runs::{FileProgress, PresentedView, ProgressView, RunDetails, RunView, SyncAccepted, SyncRequest, SyncView};
 pub use server_certificate::ServerCertificateView;
 pub use settings::{SettingView, SettingsView};
@@ -30,6 +36,8 @@ use utoipa::ToSchema;
 
 use crate::app::warnings::Warning;
 use crate::headends::HeadendState;
+use crate::store::holding::Holding;
+use crate::store::records::ReleaseRecord;
 
 /// The state of the server.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -45,6 +53,9 @@ pub struct StatusView {
     pub update_information: UpdateInformation,
     /// The newest release; absent before the first one.
     pub release: Option<ReleaseSummary>,
+    /// What keeps new releases from being made or followed.
+    #[serde(default)]
+    pub holding: Holding,
     /// When the next update run is due; absent where nothing is scheduled.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_run: Option<Timestamp>,
@@ -117,6 +128,10 @@ pub struct ReleaseSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub offline_zip_sha256: Option<Digest>,
+    /// The release whose content it has again; absent where it is one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub content_of: Option<Serial>,
 }
 
 /// A component's version.
@@ -126,6 +141,12 @@ pub struct ComponentView {
     pub component: String,
     /// As upstream gave it, or `sha256:` with a digest.
     pub version: String,
+}
+
+impl From<&ReleaseRecord> for ReleaseSummary {
+    fn from(record: &ReleaseRecord) -> Self {
+        Self { content_of: record.content_of, ..Self::from(&record.manifest) }
+    }
 }
 
 impl From<&Manifest> for ReleaseSummary {
@@ -142,6 +163,7 @@ impl From<&Manifest> for ReleaseSummary {
             archive_bytes: files.map(|file| file.archive.length).sum(),
             source: Some(manifest.source.clone()),
             offline_zip_sha256: manifest.offline_zip.as_ref().map(|zip| zip.sha256),
+            content_of: None,
         }
     }
 }

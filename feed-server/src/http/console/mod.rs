@@ -8,7 +8,9 @@ mod assets;
 mod audit;
 mod forms;
 mod headends;
+mod hold;
 mod import;
+mod ise;
 mod layout;
 mod live;
 mod login;
@@ -32,7 +34,7 @@ use super::routes::{At, resources, to};
 
 /// The pages that the navigation leads to, in its order. The first one is where people arrive.
 const NAVIGATION: &[Place] =
-    &[updates::PLACE, releases::PLACE, headends::PLACE, import::PLACE, settings::PLACE, audit::PLACE];
+    &[updates::PLACE, releases::PLACE, headends::PLACE, ise::PLACE, import::PLACE, settings::PLACE, audit::PLACE];
 
 /// Every route.
 fn routes() -> Vec<At> {
@@ -43,7 +45,10 @@ fn routes() -> Vec<At> {
     routes.extend(get("/live/updates", || to(updates::live)));
     routes.extend(post("/updates/now", to(updates::now)));
     routes.extend(get("/releases", || to(releases::list)));
+    routes.extend(post("/releases/hold", to(hold::hold)));
+    routes.extend(post("/releases/resume", to(hold::resume)));
     routes.extend(get("/releases/{serial}", || to(releases::one)));
+    routes.extend(post("/releases/{serial}/republish", to(hold::republish)));
     routes.extend(get("/headends", || to(headends::list)));
     routes.extend(get("/live/headends", || to(headends::live)));
     routes.extend(get("/headends/{id}", || to(headends::one)));
@@ -53,6 +58,10 @@ fn routes() -> Vec<At> {
     routes.extend(post("/import/{id}/take", to(import::take)));
     routes.extend(post("/import/{id}/forget", to(import::forget)));
     routes.extend(get("/settings", || to(settings::page)));
+    routes.extend(get("/ise", || to(ise::list)));
+    routes.extend(post("/ise", to(ise::add)));
+    routes.extend(get("/ise/connect", || to(ise::connect)));
+    routes.extend(post("/ise/{name}/remove", to(ise::remove)));
     routes.extend(get("/audit", || to(audit::list)));
     routes.extend(get("/login", || to(login::page)));
     routes.extend(post("/login", to(login::log_in)));

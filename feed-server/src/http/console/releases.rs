@@ -12,7 +12,7 @@ use maud::{Markup, html};
 use super::answers::Shown;
 use super::layout::{self, Content, Place};
 use super::session::Session;
-use super::words;
+use super::{hold, words};
 use crate::app::App;
 use crate::http::auth::Read;
 use crate::http::errors::Problem;
@@ -34,7 +34,7 @@ struct Change {
 
 /// The retained ones, newest first.
 pub(super) async fn list(session: Session<Read>, app: web::Data<App>) -> Shown {
-    layout::show(session, app, &PLACE, |app, _| {
+    layout::show(session, app, &PLACE, |app, session| {
         let retained = app.config.data.retain_releases;
         // One more, to tell what the oldest of them changed.
         let releases = app.store.releases(retained.saturating_add(1))?;
@@ -45,6 +45,7 @@ pub(super) async fn list(session: Session<Read>, app: web::Data<App>) -> Shown {
         });
         let body = html! {
             div.bar.spread { h1 { "Releases" } }
+            (hold::panel(app, session))
             section.card aria-label="Releases" {
                 @if releases.is_empty() {
                     p { "There is no release yet. The first update, or the first import, makes one." }
@@ -86,7 +87,7 @@ fn kind(release: &ReleaseRecord) -> Markup {
     html! {
         @match release.manifest.source.kind { SourceKind::VendorFeed => "vendor’s feed", SourceKind::VendorZip => "vendor’s zip" }
         @if release.taken.is_some() { ", by its origin" }
-        @if let Some(again) = release.restored_from { ", the content of " (again) " again" }
+        @if let Some(again) = release.content_of { ", the content of " (again) " again" }
     }
 }
 
@@ -152,14 +153,19 @@ pub(super) async fn one(
     serial: web::Path<Serial>,
 ) -> Shown {
     let (serial, published) = (serial.into_inner(), published.load_full());
-    layout::show(session, app, &PLACE, move |app, _| {
+    layout::show(session, app, &PLACE, move |app, session| {
         let release = app.store.release(serial)?.ok_or_else(|| {
             let detail = format!("there is no release {serial}; the page Releases lists those that are retained");
             Problem::new(Reason::NotFound, detail)
         })?;
         let before = Serial::new(serial.get().saturating_sub(1)).map(|before| app.store.release(before)).transpose()?;
         let before = before.flatten().map(|before| before.manifest);
-        Ok(Content { title: format!("Release {serial}"), body: details(app, &release, before.as_ref(), &published) })
+        let is_newest = app.store.highest_serial()? == Some(serial);
+        let body = html! {
+            (details(app, &release, before.as_ref(), &published))
+            (hold::again(app, session, &release, is_newest))
+        };
+        Ok(Content { title: format!("Release {serial}"), body })
     })
     .await
 }
@@ -181,7 +187,7 @@ fn details(app: &App, release: &ReleaseRecord, before: Option<&Manifest>, publis
                     div { dt { "Source" } dd { (manifest.source) } }
                     @if let Some(by) = &manifest.source.vouched_by { div { dt { "Vouched for by" } dd { (by) } } }
                     @if let Some(sha256) = &manifest.source.sha256 { div { dt { "Its SHA-256" } dd { (words::digest(sha256)) } } }
-                    @if let Some(again) = release.restored_from {
+                    @if let Some(again) = release.content_of {
                         div { dt { "Content" } dd { "that of release " (again) ", under a new number" } }
                     }
                     div { dt { "Archives" } dd { (words::bytes(archive_bytes(manifest))) } }

@@ -90,6 +90,7 @@ pub(super) fn result(word: &str) -> Markup {
     let kind = match word {
         "ok" | "done" | "imported" | "refreshed" => "good",
         "unchanged" | "up_to_date" | "begun" => "plain",
+        "held" => "warn",
         _ => "bad",
     };
     badge(kind, word)

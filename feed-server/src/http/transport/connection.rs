@@ -1,6 +1,7 @@
 //! Every open connection, and which of them ends where there are too many.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
@@ -8,10 +9,12 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use prometheus::{IntCounter, IntGauge};
+use rustls::AlertDescription;
 use rustls_pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use super::Terms;
+use crate::app::ise::CLOSED;
 use crate::metrics::ConnectionMetrics;
 
 /// Of a full house, this part makes room at once: looking for who has been idle the longest costs a look at everybody.
@@ -116,6 +119,11 @@ impl Connection {
         }
     }
 
+    /// Whether anything came.
+    fn has_begun(&self) -> bool {
+        self.head_since.load(Ordering::Relaxed) != 0
+    }
+
     /// It speaks HTTP/2.
     pub(super) fn multiplexed(&self) {
         self.is_multiplexed.store(true, Ordering::Relaxed);
@@ -189,6 +197,20 @@ pub struct Connections {
     count: IntGauge,
     /// By [`Ended::ALL`].
     ended: [IntCounter; Ended::ALL.len()],
+    alerted: Alerted,
+}
+
+/// Told of a handshake that the other side broke off: its address, and the alert's name.
+type Told = dyn Fn(IpAddr, &str) + Send + Sync;
+
+/// Who is told of such handshakes.
+#[derive(Default)]
+struct Alerted(Option<Box<Told>>);
+
+impl std::fmt::Debug for Alerted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Alerted").finish_non_exhaustive()
+    }
 }
 
 impl Connections {
@@ -203,6 +225,26 @@ impl Connections {
             next: AtomicU64::new(0),
             count: metrics.connections.with_label_values(&[listener]),
             ended: Ended::ALL.map(ended),
+            alerted: Alerted::default(),
+        }
+    }
+
+    /// Tells of each TLS handshake that the other side broke off with an alert.
+    #[must_use]
+    pub fn telling(self, alerted: impl Fn(IpAddr, &str) + Send + Sync + 'static) -> Self {
+        Self { alerted: Alerted(Some(Box::new(alerted))), ..self }
+    }
+
+    /// A TLS handshake failed on a connection. Java's clients close it without an alert where they refuse a certificate.
+    pub(super) fn note_handshake(&self, peer: Option<SocketAddr>, connection: &Connection, error: &std::io::Error) {
+        let alert = match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::AlertReceived(alert)) => alert_name(*alert),
+            // Whoever sends nothing at all looks whether the port is open.
+            None if connection.has_begun() && is_closed(error) => CLOSED.to_owned(),
+            Some(_) | None => return,
+        };
+        if let (Some(peer), Some(told)) = (peer, &self.alerted.0) {
+            told(peer.ip(), &alert);
         }
     }
 
@@ -236,6 +278,26 @@ impl Connections {
         tracing::debug!(why = why.as_str(), "the server ends a connection or a request");
         self.ended[why as usize].inc();
     }
+}
+
+fn is_closed(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
+}
+
+/// As RFC 8446, section 6, has it, of those by which certificates are refused; else as the library calls it.
+fn alert_name(alert: AlertDescription) -> String {
+    let name = match alert {
+        AlertDescription::UnknownCA => "unknown_ca",
+        AlertDescription::BadCertificate => "bad_certificate",
+        AlertDescription::CertificateUnknown => "certificate_unknown",
+        AlertDescription::CertificateExpired => "certificate_expired",
+        AlertDescription::UnsupportedCertificate => "unsupported_certificate",
+        AlertDescription::HandshakeFailure => "handshake_failure",
+        AlertDescription::ProtocolVersion => "protocol_version",
+        other => return format!("{other:?}").to_lowercase(),
+    };
+    name.to_owned()
 }
 
 /// A connection's place among all; free again when this is dropped.

@@ -37,6 +37,11 @@ impl Line {
         Some(Self { stream, admitted, look: None, patience, waiting: None, give_up: None, has_ended: false })
     }
 
+    /// What is known of it.
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.admitted.connection
+    }
+
     fn end(&mut self, why: Ended) -> io::Error {
         if !std::mem::replace(&mut self.has_ended, true) {
             self.admitted.all.note(why);

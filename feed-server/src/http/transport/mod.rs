@@ -173,12 +173,14 @@ where
                         let _ = stream.set_nodelay(true);
                         let peer = stream.peer_addr().ok();
                         let Some(line) = Line::open(stream, &connections) else { return Ok::<_, ()>(()) };
+                        let opened = Arc::clone(line.connection());
                         let spoken = match acceptor {
                             None => Spoken::Plain(line),
                             Some(acceptor) => match timeout(terms.handshake, acceptor.accept(line)).await {
                                 Ok(Ok(stream)) => Spoken::tls(stream),
                                 Ok(Err(error)) => {
                                     tracing::trace!(%error, "a TLS handshake failed");
+                                    connections.note_handshake(peer, &opened, &error);
                                     return Ok(());
                                 }
                                 Err(_) => {

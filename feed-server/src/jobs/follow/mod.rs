@@ -16,8 +16,10 @@ pub(super) use error::RelayError;
 pub(super) use metadata::{Found, Offer, look as look_at_metadata};
 
 use super::sources::Look;
+use super::update::Taken;
 use crate::app::{App, internal};
 use crate::release::relay::{self, Received, Took};
+use crate::store::holding::Holding;
 use crate::store::{Held, Repository, Store, StoreError};
 use crate::sync::checked::Staging;
 use crate::sync::{self, Known, Progress};
@@ -39,13 +41,15 @@ pub(super) struct Standing {
     pub(super) is_whole: bool,
     /// What is here.
     pub(super) known: Known,
+    /// The sentence about a new release, while somebody holds them.
+    pub(super) held_back: Option<String>,
 }
 
 impl Standing {
     /// Nothing was taken before.
     pub(super) fn nothing(root: Vec<u8>) -> Self {
         let held = BTreeMap::new();
-        Self { root, held, highest: None, signed_time: None, is_whole: false, known: Known::nothing() }
+        Self { root, held, highest: None, signed_time: None, is_whole: false, known: Known::nothing(), held_back: None }
     }
 
     fn of(store: &Store, root: Vec<u8>) -> Result<Self, StoreError> {
@@ -67,7 +71,8 @@ impl Standing {
         let blobs = Arc::new(move |digest: &Digest| blobs.contains(digest).unwrap_or(false));
         let known = Known { blobs, ..Known::nothing() };
         let (highest, signed_time) = (store.highest_serial()?, store.signed_time()?);
-        Ok(Self { root, held, highest, signed_time, is_whole, known })
+        let sentence = held_sentence(&store.holding()?);
+        Ok(Self { root, held, highest, signed_time, is_whole, known, held_back: sentence })
     }
 
     /// What is held of a repository.
@@ -88,6 +93,10 @@ impl Standing {
     }
 }
 
+fn held_sentence(holding: &Holding) -> Option<String> {
+    holding.hold.as_ref().map(|hold| hold.sentence("a new release is held back"))
+}
+
 fn is_here(store: &Store, manifest: &Manifest, signed: Option<Digest>) -> Result<bool, StoreError> {
     let files = manifest.files().into_iter().map(|file| file.sha256);
     for digest in files.chain(signed) {
@@ -105,6 +114,13 @@ pub(super) enum Brought {
         /// The server's `Date` less the local clock, seconds.
         clock_offset: Option<i64>,
     },
+    /// It has a release that is not here, which is held back.
+    Held {
+        /// The sentence about it.
+        message: String,
+        /// As above.
+        clock_offset: Option<i64>,
+    },
     /// A release, whole; or newer metadata of one.
     Release {
         /// What came.
@@ -118,7 +134,9 @@ impl Brought {
     /// The server's `Date` less the local clock, seconds.
     pub(super) fn clock_offset(&self) -> Option<i64> {
         match self {
-            Self::Nothing { clock_offset } | Self::Release { clock_offset, .. } => *clock_offset,
+            Self::Nothing { clock_offset } | Self::Held { clock_offset, .. } | Self::Release { clock_offset, .. } => {
+                *clock_offset
+            }
         }
     }
 }
@@ -163,6 +181,10 @@ impl Look for Following<'_> {
             }
             Found::Offer(offer) => {
                 let clock_offset = offer.clock_offset;
+                let is_new = self.standing.highest.is_none_or(|highest| offer.manifest.manifest().serial > highest);
+                if let (true, Some(message)) = (is_new, self.standing.held_back.clone()) {
+                    return Ok(Brought::Held { message, clock_offset });
+                }
                 let received = Box::new(self.bring(&mirror, *offer).await?);
                 Ok(Brought::Release { received, clock_offset })
             }
@@ -185,20 +207,32 @@ pub(super) async fn standing(app: &Arc<App>) -> Result<Standing, Failure> {
     tokio::task::spawn_blocking(standing).await.map_err(|error| internal(&error))?
 }
 
-/// Takes over what came; the number of the release, where it is a new one.
+/// Takes over what came, where releases are not held.
 ///
 /// # Errors
 /// It cannot be taken, and nothing was changed.
-pub(super) async fn take(app: &Arc<App>, brought: Brought) -> Result<Option<Serial>, Failure> {
-    let Brought::Release { received, .. } = brought else { return Ok(None) };
-    let store = app.store.clone();
-    let take = move || {
+pub(super) async fn take(app: &Arc<App>, brought: Brought) -> Result<Taken, Failure> {
+    let received = match brought {
+        Brought::Nothing { .. } => return Ok(Taken::Nothing),
+        Brought::Held { message, .. } => return Ok(Taken::Held(message)),
+        Brought::Release { received, .. } => received,
+    };
+    let app = Arc::clone(app);
+    let take = move || -> Result<Taken, Failure> {
+        let of = |error: StoreError| Failure::of(&error);
         let serial = received.manifest.manifest().serial;
-        relay::take(&store, *received).map(|took| match took {
-            Took::New => Some(serial),
-            Took::Refreshed | Took::UpToDate => None,
+        // Nobody begins to hold releases before it is taken.
+        let settled = app.settled().map_err(of)?;
+        if let Some(message) = held_sentence(settled.holding())
+            && app.store.release(serial).map_err(of)?.is_none()
+        {
+            return Ok(Taken::Held(message));
+        }
+        let took = relay::take(&app.store, *received).map_err(|error| Failure::of(&error))?;
+        Ok(match took {
+            Took::New => Taken::Released(serial),
+            Took::Refreshed | Took::UpToDate => Taken::Nothing,
         })
     };
-    let taken = tokio::task::spawn_blocking(take).await.map_err(|error| internal(&error))?;
-    taken.map_err(|error| Failure::of(&error))
+    tokio::task::spawn_blocking(take).await.map_err(|error| internal(&error))?
 }

@@ -2,10 +2,9 @@
 
 use std::io;
 
-use bundles::Digest;
-use bundles::Reasoned;
 use bundles::bundle::{Bundle, Trust};
 use bundles::report::Failure;
+use bundles::{Digest, Reason, Reasoned};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -76,7 +75,13 @@ pub(super) fn take(
     let serial = manifest.serial;
     let metadata = vec![(Repository::Offline, checked.metadata)];
     let received = Received { manifest: checked.manifest, files, metadata, now: app.now() };
+    // Once more, and nobody begins to hold releases before it is taken.
+    let settled = app.settled().map_err(failed)?;
+    if let Some(hold) = &settled.holding().hold {
+        return Err(Failure::new(Reason::BadRequest, hold.sentence("nothing is imported now")));
+    }
     let took = relay::take(store, received).map_err(failed)?;
+    drop(settled);
     crash::point("import.taken");
     Ok(match took {
         Took::New => ImportOutcome::Imported { serial },

@@ -6,7 +6,7 @@ use super::{BackupError, MOST_LINE};
 use crate::store::{Table, TablePair};
 
 /// What is backed up of the catalog: all but what can be made again.
-pub(super) const TABLES: [Table; 12] = [
+pub(super) const TABLES: [Table; 14] = [
     Table::Releases,
     Table::Runs,
     Table::Imports,
@@ -17,6 +17,8 @@ pub(super) const TABLES: [Table; 12] = [
     Table::Refusals,
     Table::Samples,
     Table::PastReleases,
+    Table::Ise,
+    Table::IseSeen,
     Table::Validators,
     Table::State,
 ];

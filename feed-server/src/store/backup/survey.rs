@@ -78,6 +78,8 @@ impl Checked for Survey {
             | Table::Refusals
             | Table::Samples
             | Table::PastReleases
+            | Table::Ise
+            | Table::IseSeen
             | Table::Validators
             | Table::Variants => {}
         }

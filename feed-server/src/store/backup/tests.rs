@@ -54,7 +54,7 @@ async fn what_is_restored_is_what_was_there_but_for_its_number() {
     let (mut before, mut after) = (catalog(&world.store), catalog(&store));
     assert_eq!(store.highest_serial().unwrap(), Some(serial(9_001)));
     let again = store.newest_release().unwrap().unwrap();
-    assert_eq!(again.restored_from, Some(serial(2)));
+    assert_eq!(again.content_of, Some(serial(2)));
     let newest = world.store.newest_release().unwrap().unwrap();
     assert_eq!(again.manifest.components, newest.manifest.components);
     let highest = (Table::State, b"highest_serial".to_vec());

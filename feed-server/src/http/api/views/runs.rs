@@ -74,7 +74,7 @@ pub struct RunView {
     /// Who asked for it: `schedule`, `retry` or `operator`.
     #[schema(value_type = String)]
     pub trigger: Trigger,
-    /// `ok`, `unchanged` or a reason; absent while it is going on.
+    /// `ok`, `unchanged`, `held` or a reason; absent while it is going on.
     pub result: Option<String>,
     /// The release that it made.
     #[schema(value_type = Option<u64>)]
@@ -82,7 +82,7 @@ pub struct RunView {
     /// Why it failed.
     #[schema(value_type = Option<String>)]
     pub reason: Option<Reason>,
-    /// Why it failed, in a sentence.
+    /// Why it failed, or what holds new content back, in a sentence.
     pub message: Option<String>,
     /// Bytes received from upstream.
     pub received_bytes: u64,
@@ -93,10 +93,11 @@ pub struct RunView {
 
 impl From<&RunRecord> for RunView {
     fn from(run: &RunRecord) -> Self {
-        let (serial, failure) = match &run.outcome {
-            Some(Outcome::Released { serial }) => (Some(*serial), None),
-            Some(Outcome::Failed { failure }) => (None, Some(failure)),
-            Some(Outcome::Unchanged) | None => (None, None),
+        let (serial, reason, message) = match &run.outcome {
+            Some(Outcome::Released { serial }) => (Some(*serial), None, None),
+            Some(Outcome::Failed { failure }) => (None, Some(failure.reason), Some(&failure.message)),
+            Some(Outcome::Held { message }) => (None, None, Some(message)),
+            Some(Outcome::Unchanged) | None => (None, None, None),
         };
         Self {
             id: run.id,
@@ -105,8 +106,8 @@ impl From<&RunRecord> for RunView {
             trigger: run.trigger,
             result: run.outcome.as_ref().map(|outcome| outcome.label().to_owned()),
             serial,
-            reason: failure.map(|failure| failure.reason),
-            message: failure.map(|failure| failure.message.clone()),
+            reason,
+            message: message.cloned(),
             received_bytes: run.received_bytes,
             source_url: run.source_url.clone(),
         }
