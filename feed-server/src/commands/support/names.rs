@@ -39,6 +39,8 @@ pub(super) fn add(redaction: &mut Redaction, config: Option<&Config>, facts: Opt
         import.versions.values().for_each(|version| redaction.keep(&version.to_string()));
     }
     let Ok(status) = &facts.status else { return };
+    status.holding.hold.iter().for_each(|hold| somebody(redaction, &hold.by));
+    status.holding.withdrawal.iter().for_each(|withdrawal| somebody(redaction, &withdrawal.by));
     status
         .update_information
         .versions
@@ -76,6 +78,7 @@ fn recorded(redaction: &mut Redaction, record: &AuditRecord) {
     match doing.act {
         Act::TokenAdd | Act::TokenRevoke => redaction.add(Kind::Token, object),
         Act::HeadendAdd | Act::HeadendToken | Act::HeadendRemove | Act::Report => redaction.add(Kind::Headend, object),
+        Act::IseAdd | Act::IseRemove => redaction.add(Kind::Name, object),
         // Of what was refused it is a headend's id or a token's name, if it is no number or role.
         Act::Read | Act::Other
             if object.parse::<u64>().is_err() && !["online", "offline"].contains(&object.as_str()) =>
@@ -86,6 +89,9 @@ fn recorded(redaction: &mut Redaction, record: &AuditRecord) {
         | Act::Other
         | Act::Sync
         | Act::Import
+        | Act::ReleaseHold
+        | Act::ReleaseResume
+        | Act::ReleaseRepublish
         | Act::KeysInit
         | Act::KeysChange
         | Act::KeysCancel
