@@ -95,7 +95,7 @@ pub fn fleet(samples: &[Sample], now: Timestamp) -> Markup {
         .iter()
         .zip(counts(last, &newest))
         .filter(|(_, count)| *count > 0)
-        .map(|(series, count)| format!("{count} {}", series.name()))
+        .map(|(series, count)| format!("{count} on {}", series.name()))
         .collect();
     let description = format!(
         "Of {} headends at {} UTC: {}.",

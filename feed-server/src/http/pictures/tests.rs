@@ -85,7 +85,7 @@ fn one_of_each_is_a_picture() {
     let [age, versions, fleet] = pictures(&[release(7, ago(30), 3)], &[sample(ago(0), &[(7, 2)], 1)], now());
     assert!(age.0.contains("is 1 day 6 h old now"), "{}", age.0);
     assert!(versions.0.contains("0 changes of version in") && versions.0.contains(">3.0.0<"), "{}", versions.0);
-    assert!(fleet.0.contains("Of 3 headends") && fleet.0.contains("2 release 7, 1 none"), "{}", fleet.0);
+    assert!(fleet.0.contains("Of 3 headends") && fleet.0.contains("2 on release 7, 1 on none"), "{}", fleet.0);
     assert_eq!(attributes(&fleet.0, "points").len(), 2);
 }
 
