@@ -16,10 +16,12 @@ use serde::Serialize;
 use super::door::Door;
 use super::output::{bytes, print, print_json};
 use super::{Global, chain, failure_in, status};
+use crate::app::settings::effective;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Setting};
 use crate::headends::HeadendState;
 use crate::http::api::views::{HeadendView, StatusView};
+use crate::upstream::Environment;
 use facts::Facts;
 
 /// Headends that are listed: those that are not current first.
@@ -60,7 +62,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
     };
     let facts = facts
         .map_err(|error| failure_in(&error).map_or_else(|| format!("{error:#}"), |failure| failure.message.clone()));
-    let collection = collect(global, config.as_ref().ok(), &facts);
+    let collection = collect(config.as_ref().ok(), &facts);
     let mut redaction = redact.then(Redaction::default);
     if let Some(redaction) = &mut redaction {
         names::add(redaction, config.as_ref().ok(), facts.as_ref().ok());
@@ -77,7 +79,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> anyhow::Result<()> {
     print(&format!("{} ({}). Read it before it leaves the house.\n", written.path.display(), bytes(written.length)))
 }
 
-fn collect(global: &Global, config: Option<&Config>, facts: &Result<Facts, String>) -> Collection {
+fn collect(config: Option<&Config>, facts: &Result<Facts, String>) -> Collection {
     let mut collection = Collection::default();
     let of = |get: fn(&Facts) -> &Result<String, String>| {
         facts.as_ref().map_err(Clone::clone).and_then(|facts| get(facts).clone())
@@ -86,8 +88,8 @@ fn collect(global: &Global, config: Option<&Config>, facts: &Result<Facts, Strin
     collection.add("program", "version, system, role", Ok(machine::program(status.as_ref().ok())));
     collection.add(
         "configuration",
-        "as it is read; it has files of secrets, no secrets",
-        configuration(global, config),
+        "every key as it holds, and where that comes from; it has files of secrets, no secrets",
+        configuration(config),
     );
     collection.add("status", "Update Information and what stands around it, warnings", status_text(facts));
     collection.add("runs", "the last update runs with their reasons, a line each", of(|facts| &facts.runs));
@@ -128,16 +130,15 @@ fn status_text(facts: &Result<Facts, String>) -> Result<String, String> {
     Ok(status::text(facts.status.as_ref().map_err(Clone::clone)?, facts.is_running))
 }
 
-/// The file's keys without its comments, where anything may stand.
-fn configuration(global: &Global, config: Option<&Config>) -> Result<String, String> {
-    if config.is_none() {
-        return Err("it has mistakes, which `feed-server check-config` tells; they are not repeated here".to_owned());
-    }
-    let Some(path) = &global.config else { return Ok("no file: every key has its default".to_owned()) };
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let table: toml::Table = text.parse().map_err(|_| "it is no TOML by now".to_owned())?;
-    let keys = toml::to_string(&table).map_err(|error| error.to_string())?;
-    Ok(format!("{}; every other key has its default\n\n{keys}", path.display()))
+/// Every key as it holds, with where that comes from: without the file's comments, where anything may stand.
+fn configuration(config: Option<&Config>) -> Result<String, String> {
+    let mistakes = || "it has mistakes, which `feed-server check-config` tells; they are not repeated here".to_owned();
+    let settings = effective(config.ok_or_else(mistakes)?, &Environment::of_process());
+    let line = |setting: Setting| {
+        let value = setting.value.unwrap_or_else(|| "-".to_owned());
+        format!("{} = {value}  # {}\n", setting.key, setting.origin)
+    };
+    Ok(settings.into_iter().map(line).collect())
 }
 
 fn headend_lines(headends: &[HeadendView]) -> String {

@@ -231,7 +231,8 @@ mod tests {
                     [upstream.proxy]\nurl = \"https://p.example:443\"\nusername = \"CORP\\\\feed\"\npassword_file = \"pw\"\n\
                     bypass = [\".x\"]\ntrust_anchors = [\"p.pem\"]\n\
                     [upstream.components]\n\"q \\\"*\" = \"conditions\"\n[schedule]\ninitial_delay = \"01:02:03\"\nevery = \"1h30m\"\n\
-                    [limits]\npayload_bytes = \"10 GB\"\nindex_bytes = 1000\n[listen]\ntls_certificate = \"c\"\ntls_key = \"k\"\n";
+                    [limits]\npayload_bytes = \"10 GB\"\nindex_bytes = 1000\n[listen]\ntls_certificate = \"c\"\ntls_key = \"k\"\n\
+                    [data]\ndirectory = \"data\"\n";
         let settings = of(text);
         let written: String = settings
             .iter()

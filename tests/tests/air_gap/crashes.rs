@@ -13,13 +13,14 @@ use crate::setting::{fetched, nothing_is_left, offline_targets, origin, relay};
 /// Points that no import by command comes by: downloads and their manners, update runs, the watched folder, reports, what a
 /// server prepares behind everybody's back, keys that change, backups, catalogs of another form, and the online repository,
 /// which no bundle brings.
-const NOT_IN_IMPORTS: [&str; 11] = [
+const NOT_IN_IMPORTS: [&str; 12] = [
     "download.",
     "manners.",
     "run.",
     "incoming.",
     "report.",
     "prepare.",
+    "republish.",
     "keys.",
     "backup.",
     "restore.",

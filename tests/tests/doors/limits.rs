@@ -85,7 +85,11 @@ async fn every_route_that_takes_a_body_has_a_limit_for_it() -> Result<()> {
             }
             // An origin makes its own releases, and takes no others.
             let template = &template.replace("/imports", "/imports?kind=vendor-zip");
-            let path = template.replace("{id}", "headend-1").replace("{name}", "a").replace("{repository}", "online");
+            let path = template
+                .replace("{id}", "headend-1")
+                .replace("{name}", "a")
+                .replace("{repository}", "online")
+                .replace("{serial}", "1");
             let token = if template.ends_with("/report") { &headend } else { &token };
             let head = |token: &str, length: usize| {
                 format!(

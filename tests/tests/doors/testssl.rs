@@ -10,11 +10,16 @@ use crate::certificate::{chain, write};
 use crate::line::Line;
 
 /// What it finds of a laboratory's chain, or of the machine that it runs on, and not of the server: by its name, its severity, and why.
-const NOT_OF_THE_SERVER: [(&str, &str, &str); 3] = [
+const NOT_OF_THE_SERVER: [(&str, &str, &str); 4] = [
     (
         "cert_revocation",
         "HIGH",
         "the lab's authority publishes no list of revoked certificates; a site's own does or does not",
+    ),
+    (
+        "HTTP_status_code",
+        "WARN",
+        "the console leads whoever is not logged in to where that is done (303), and testssl.sh expects pages, 301 or 302",
     ),
     (
         "engine_problem",

@@ -106,6 +106,7 @@ fn seen(Deployment { seen, state, fetched, lacking, record }: &Deployment) -> Ma
         }
         @if seen.given.is_some() {
             @if lacking.is_empty() { "It fetched all " (words::counted(fetched.len(), "archive", "archives")) "." }
+            @else if *state == IseState::Fetched { "It has not fetched " (lacking.join(", ")) " yet; an update takes up to half an hour." }
             @else { "It has not fetched " (lacking.join(", ")) "." }
         }
         @if !seen.missing.is_empty() { " It asked in vain for " (seen.missing.join(", ")) "." }
