@@ -52,7 +52,7 @@ pub fn restore(directory: &Path, wanted: &Wanted, now: Timestamp) -> Result<Rest
     let mut place = Place::begin(directory)?;
     let placed = fill(&mut place, wanted, &restored).and_then(|()| {
         let again = restored.serial.zip(survey.newest()).map(|(serial, newest)| release::again(newest, serial, now));
-        highest.map_or(Ok(()), |highest| place.raise(highest, again.as_ref()))
+        highest.map_or(Ok(()), |highest| place.raise(highest, again.as_ref(), now))
     });
     match placed {
         Ok(()) => place.end(&restored.contents)?,

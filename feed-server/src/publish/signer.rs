@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tough::TargetName;
 use tough::schema::{Metafile, Root, Snapshot, Target, Targets, Timestamp as TimestampRole};
 
@@ -20,14 +20,7 @@ use super::terms::Term;
 use super::tree::Tree;
 use super::{Key, PublishError, Repository, Role};
 use crate::store::Store;
-
-/// The last version number of each role. Those of the catalog outlive the tree, those of the tree a restored catalog.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Versions {
-    targets: u64,
-    snapshot: u64,
-    timestamp: u64,
-}
+use crate::store::versions::Versions;
 
 /// What it takes to sign one repository's metadata.
 pub(super) struct Signer<'a> {
@@ -98,8 +91,7 @@ impl Signer<'_> {
     /// New numbers for what is signed, which always includes the timestamp: greater than any that was ever used, and at
     /// least the time, so that not even a restored backup of everything goes back. Kept before anything is signed.
     fn reserve(&self, targets: bool, snapshot: bool) -> Result<Versions, PublishError> {
-        let name = format!("publish.{}.versions", self.repository);
-        let kept: Versions = self.store.state(&name)?.unwrap_or_default();
+        let kept = self.store.versions(self.repository)?;
         let found = self.in_tree()?;
         let next = |kept: u64, found: u64| {
             let now = u64::try_from(self.now.as_second()).unwrap_or_default();
@@ -110,7 +102,7 @@ impl Signer<'_> {
             snapshot: if snapshot { next(kept.snapshot, found.snapshot) } else { kept.snapshot },
             timestamp: next(kept.timestamp, found.timestamp),
         };
-        self.store.put_state(&name, &versions)?;
+        self.store.put_versions(self.repository, &versions)?;
         Ok(versions)
     }
 

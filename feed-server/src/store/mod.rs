@@ -28,6 +28,7 @@ mod space;
 mod tests;
 mod typed;
 mod variants;
+pub mod versions;
 mod who;
 
 pub use learned::Learned;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use bundles::release::FileRef;
 use bundles::{FileName, Serial};
+use jiff::Timestamp;
 
 use super::error::failed;
 use super::lines::Line;
@@ -21,7 +22,9 @@ use crate::crash;
 use crate::store::open::{self, BLOBS, CATALOG, SCHEMA_FILE};
 use crate::store::records::ReleaseRecord;
 use crate::store::sled_catalog::SledCatalog;
-use crate::store::{Batch, Blobs as _, Catalog as _, directory, file_blobs::FileBlobs};
+use crate::store::typed::state;
+use crate::store::versions::{self, Versions};
+use crate::store::{Batch, Blobs as _, Catalog as _, Repository, directory, file_blobs::FileBlobs};
 use crate::sync::checked::{CheckedFile, Staging};
 
 /// Where a restore writes, in the data directory.
@@ -111,16 +114,27 @@ impl Place {
         })
     }
 
-    /// Puts a release into the catalog, with its number as the highest; or that number alone.
+    /// Puts a release into the catalog, with its number as the highest; or that number alone. What is signed from now on has
+    /// versions above all that clients can have seen.
     ///
     /// # Errors
-    /// The catalog cannot be written.
-    pub fn raise(&mut self, highest: Serial, release: Option<&ReleaseRecord>) -> Result<(), BackupError> {
+    /// The catalog cannot be read or written.
+    pub fn raise(
+        &mut self,
+        highest: Serial,
+        release: Option<&ReleaseRecord>,
+        now: Timestamp,
+    ) -> Result<(), BackupError> {
         self.flush()?;
         let mut batch = Batch::new();
         batch.put_state(crate::store::typed::HIGHEST_SERIAL, &highest)?;
         if let Some(release) = release {
             batch.put_release(release)?;
+        }
+        for repository in Repository::ALL {
+            let name = versions::name(repository);
+            let kept: Versions = state(&self.catalog, &name)?.unwrap_or_default();
+            batch.put_state(&name, &kept.after_restore(now))?;
         }
         Ok(self.catalog.commit(batch)?)
     }
