@@ -89,6 +89,8 @@ async fn show(arguments: &Arguments) -> Result<()> {
 
     headline("Where to look, while this runs");
     let server = demo.world.server_url()?;
+    let token = demo.world.feed_server(["token", "add", "demo", "--scope", "admin"]).await?.success()?;
+    println!("  {:<62} the console; log in with this token:\n    {}", server.as_str(), token.stdout.trim());
     for (path, what) in [
         ("web/secure/spa/posture-update.xml", "the vendor's layout, what an ISE node's Update Feed URL is pointed at"),
         ("offline/posture-offline.zip", "the zip for Offline update"),
