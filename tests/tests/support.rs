@@ -115,8 +115,15 @@ async fn a_server_says_what_helps_and_nothing_else() -> Result<()> {
     let hidden = read(Path::new(&redacted), &secrets)?;
     has_no_names(&hidden, &names)?;
     ensure!(hidden.contains("headend-2") && hidden.contains("token-1") && hidden.contains("host-"), "{hidden}");
-    // What helps is left: versions, the vendor's names, reasons.
-    for part in ["280052.0.0.0", "33.0.0.0", "IdenTrust Commercial Root CA 1", "posture-update.xml", "headend_remove"] {
+    // What helps is left: keys, versions, the vendor's names, reasons.
+    for part in [
+        "upstream proxy url = ",
+        "280052.0.0.0",
+        "33.0.0.0",
+        "IdenTrust Commercial Root CA 1",
+        "posture-update.xml",
+        "headend_remove",
+    ] {
         ensure!(hidden.contains(part), "{part} is not in {hidden}");
     }
 

@@ -130,13 +130,15 @@ fn status_text(facts: &Result<Facts, String>) -> Result<String, String> {
     Ok(status::text(facts.status.as_ref().map_err(Clone::clone)?, facts.is_running))
 }
 
-/// Every key as it holds, with where that comes from: without the file's comments, where anything may stand.
+/// Every key as it holds, with where that comes from: without the file's comments, where anything may stand. No dots are in the keys,
+/// by which they would be taken for names of hosts.
 fn configuration(config: Option<&Config>) -> Result<String, String> {
     let mistakes = || "it has mistakes, which `feed-server check-config` tells; they are not repeated here".to_owned();
     let settings = effective(config.ok_or_else(mistakes)?, &Environment::of_process());
     let line = |setting: Setting| {
         let value = setting.value.unwrap_or_else(|| "-".to_owned());
-        format!("{} = {value}  # {}\n", setting.key, setting.origin)
+        let (key, quoted) = setting.key.split_at(setting.key.find('"').unwrap_or(setting.key.len()));
+        format!("{}{quoted} = {value}  # {}\n", key.replace('.', " "), setting.origin)
     };
     Ok(settings.into_iter().map(line).collect())
 }
