@@ -6,7 +6,7 @@ use std::io::{BufRead as _, Write as _};
 use anyhow::{Context, Result, ensure};
 use bundles::fake::Edition;
 use tests::peers;
-use tests::world::{Signal, World, archive_digests, shows_edition};
+use tests::world::{CRASHES_ELSEWHERE, Signal, World, archive_digests, shows_edition};
 
 async fn points(output: tests::world::Output) -> Result<Vec<String>> {
     let points: Vec<_> = output.success()?.stdout.lines().map(str::to_owned).collect();
@@ -45,24 +45,7 @@ async fn the_server_survives_a_kill_at_every_point() -> Result<()> {
     world.enroll_all().await?;
     world.headend(0).client(["update"]).await?.success()?;
     let points = points(world.feed_server(["crash-points"]).await?).await?;
-    // Those about manners are come by where upstream asks for a pause, which makes no release: see below. Those about
-    // imports are come by where a zip is brought, those about reports where a headend reports, and those about increments after the
-    // release is visible (increments.rs), those about keys where keys change (keys/crashes.rs),
-    // those about releasing again where an operator does (holding/crashes.rs),
-    // those about backups where one is made or restored (backups/crashes.rs), those about schemas in feed-server's own tests.
-    let others = [
-        "manners.",
-        "republish.",
-        "import.",
-        "incoming.",
-        "report.",
-        "prepare.",
-        "keys.",
-        "backup.",
-        "restore.",
-        "schema.",
-    ];
-    let is_other = |point: &String| others.iter().any(|other| point.starts_with(other));
+    let is_other = |point: &String| CRASHES_ELSEWHERE.iter().any(|other| point.starts_with(other));
     let points: Vec<_> = points.into_iter().filter(|point| !is_other(point)).collect();
     let mut edition = world.upstream().edition().context("a fake feed")?;
     let mut serial = 1;

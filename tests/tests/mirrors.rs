@@ -9,7 +9,7 @@ use bundles::fake::Edition;
 use tempfile::TempDir;
 use tests::lab::{Fault, LabUpstream, Raw};
 use tests::peers::{self, Squid};
-use tests::world::{DEADLINE, World, shows_edition, wait_until};
+use tests::world::{CRASHES_ELSEWHERE, DEADLINE, World, shows_edition, wait_until};
 
 const PASSWORD: &str = "quokka:narwhal@7f3";
 
@@ -377,21 +377,7 @@ async fn a_relay_survives_a_kill_at_every_point() -> Result<()> {
     relay.enroll_all().await?;
     relay.headend(0).client(["update"]).await?.success()?;
     let points = relay.feed_server(["crash-points"]).await?.success()?.stdout;
-    // Those about manners are come by where a server asks for a pause; those of imports where a zip is brought, those of
-    // reports where a headend reports, those of releasing again on an origin, those of preparing where a server runs, and those of keys on an origin.
-    let others = [
-        "manners.",
-        "republish.",
-        "import.",
-        "incoming.",
-        "report.",
-        "prepare.",
-        "keys.",
-        "backup.",
-        "restore.",
-        "schema.",
-    ];
-    let is_other = |point: &str| others.iter().any(|other| point.starts_with(other));
+    let is_other = |point: &str| CRASHES_ELSEWHERE.iter().any(|other| point.starts_with(other));
     let points: Vec<_> = points.lines().filter(|point| !is_other(point)).collect();
     ensure!(points.len() > 10, "{points:?}");
     let mut serial = 1;

@@ -38,7 +38,7 @@ pub use feed::{archive_digests, shows_edition};
 pub use fleet::{Fleet, Member, running};
 pub use headend::Headend;
 pub use metrics::{Metrics, Sample};
-pub use program::{Invocation, Output, Running, clock_from, clock_off};
+pub use program::{CRASHES_ELSEWHERE, Invocation, Output, Running, clock_from, clock_off};
 pub use rustix::process::Signal;
 pub use wait::{DEADLINE, wait_for, wait_until};
 

@@ -1,10 +1,13 @@
 //! `/api/v1/imports`: zips come in, and what became of them.
 
+use std::fmt::Display;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bundles::Reason;
 use bundles::report::Failure;
-use futures_util::StreamExt as _;
+use bytes::Bytes;
+use futures_util::stream::{Stream, StreamExt as _};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
@@ -86,7 +89,7 @@ pub async fn take(
         handing
     })
     .await??;
-    hand_over(body, handing.pieces).await;
+    hand_over(body, came_too_slowly, handing.pieces).await;
     let stopping = || Problem::with_status(StatusCode::SERVICE_UNAVAILABLE, Reason::Busy, "the server is stopping");
     let record = handing.answer.await.map_err(|_| stopping())?;
     match record.failure() {
@@ -110,17 +113,22 @@ pub(in crate::http) fn plain(name: &str) -> String {
     last.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect()
 }
 
-/// Hands over what comes for as long as it is wanted. A body that ends before its end gets no [`Piece::End`].
-async fn hand_over(mut body: web::Payload, pieces: mpsc::Sender<Piece>) {
+/// Hands over what comes for as long as it is wanted. What ends before its end gets no [`Piece::End`]. `is_slow` knows the
+/// errors of what came too slowly.
+pub(in crate::http) async fn hand_over<E: Display>(
+    mut coming: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    is_slow: impl Fn(&E) -> bool,
+    pieces: mpsc::Sender<Piece>,
+) {
     loop {
         let next = tokio::select! {
-            next = body.next() => next,
+            next = coming.next() => next,
             () = pieces.closed() => return,
         };
         let piece = match next {
             None => Piece::End,
             Some(Ok(bytes)) => Piece::Bytes(bytes),
-            Some(Err(error)) if came_too_slowly(&error) => Piece::TooSlow,
+            Some(Err(error)) if is_slow(&error) => Piece::TooSlow,
             Some(Err(error)) => {
                 tracing::info!(%error, "an upload broke off");
                 return;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_multipart::{Field, Multipart, MultipartError};
+use actix_multipart::{Multipart, MultipartError};
 use actix_web::{HttpRequest, web};
 use bundles::diagnosis::Mark;
 use bundles::inspection::Inspection;
@@ -20,10 +20,10 @@ use super::live::Part;
 use super::session::{Session, check_site};
 use super::words;
 use crate::app::App;
-use crate::app::imports::{ImportProgress, ImportStep, Piece};
+use crate::app::imports::{ImportProgress, ImportStep};
 use crate::app::runs::Wishes;
 use crate::app::uploads::{Found, Upload};
-use crate::http::api::imports::plain;
+use crate::http::api::imports::{hand_over, plain};
 use crate::http::api::views::ImportView;
 use crate::http::auth::{Operate, Read};
 use crate::http::errors::{Problem, came_too_slowly};
@@ -122,7 +122,7 @@ pub(super) async fn upload(
     let (sender, pieces) = mpsc::channel(PIECES);
     let (taking, by) = (app.clone(), session.name.clone());
     let taken = tokio::task::spawn_blocking(move || taking.take_upload(by, name, pieces));
-    hand_over(&mut file, sender).await;
+    hand_over(&mut file, was_slow, sender).await;
     let taken = taken.await.map_err(|error| Problem::from(crate::app::internal(&error)))?;
     match taken {
         Ok(upload) => Ok(to(&format!("{}?upload={}", PLACE.path, upload.id))),
@@ -151,37 +151,18 @@ async fn first_field(form: &mut Multipart) -> Result<String, Problem> {
     String::from_utf8(proof).map_err(|_| missing())
 }
 
+fn was_slow(error: &MultipartError) -> bool {
+    matches!(error, MultipartError::Payload(error) if came_too_slowly(error))
+}
+
 fn broken(error: &MultipartError) -> Problem {
     match error {
-        MultipartError::Payload(error) if came_too_slowly(error) => Problem::too_slow(),
+        error if was_slow(error) => Problem::too_slow(),
         error => {
             tracing::info!(%error, "a form with a file cannot be read");
             Problem::bad_request(
                 "the form did not arrive whole, or is none; load the page again, and choose the file once more",
             )
-        }
-    }
-}
-
-/// Hands over what comes for as long as it is wanted. What ends before its end gets no [`Piece::End`].
-async fn hand_over(file: &mut Field, pieces: mpsc::Sender<Piece>) {
-    loop {
-        let next = tokio::select! {
-            next = file.next() => next,
-            () = pieces.closed() => return,
-        };
-        let piece = match next {
-            None => Piece::End,
-            Some(Ok(bytes)) => Piece::Bytes(bytes),
-            Some(Err(MultipartError::Payload(error))) if came_too_slowly(&error) => Piece::TooSlow,
-            Some(Err(error)) => {
-                tracing::info!(%error, "an upload broke off");
-                return;
-            }
-        };
-        let is_end = matches!(piece, Piece::End | Piece::TooSlow);
-        if pieces.send(piece).await.is_err() || is_end {
-            return;
         }
     }
 }
